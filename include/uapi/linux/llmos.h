@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: (GPL-2.0-only WITH Linux-syscall-note) OR MIT */
+/*
+ * llmos: operating-system support for large language models.
+ *
+ * The whole ABI between the module and userspace.
+ *
+ * Protocol
+ * --------
+ * Every struct begins with its own size, which the caller sets to sizeof(). A
+ * longer struct than the kernel's is accepted when the surplus is zero (else
+ * E2BIG); a shorter one reads as if zero-extended. Reserved fields and unknown
+ * flags must be zero (EINVAL). Fields marked "out" are written back; when a
+ * call fails they are untouched unless the comment says otherwise.
+ *
+ * The first command on a descriptor of /dev/llmos is LLMOS_QUERY: the caller
+ * names the features it is going to use, and learns which there are. Any other
+ * command before it fails with EPROTO. EOPNOTSUPP: a wanted feature is absent.
+ *
+ * A model is made in three steps:
+ *
+ *   fd = ioctl(dev, LLMOS_MODEL_CREATE, ...)   memory is charged and allocated
+ *   pwrite(fd, ...) or LLMOS_MODEL_FILL        in any order, from any thread
+ *   ioctl(fd, LLMOS_MODEL_SEAL, ...)           digest, signature, name
+ *
+ * Until the seal the model has no name and only fd refers to it; closing fd (or
+ * dying) frees everything. Bytes never written read as zero. From the seal on
+ * nobody can change a byte, and the model is the ordinary file
+ * /sys/fs/llmos/models/NAME, opened under POSIX rules. Such a file answers
+ *
+ *   read, pread, mmap (shared read-only, or private), sendfile, splice
+ *   LLMOS_MODEL_STAT, LLMOS_MODEL_DMABUF
+ *   FS_IOC_MEASURE_VERITY, getxattr("user.llmos.digest")
+ *
+ * Errors of a model's file, beyond the usual ones:
+ *   EBUSY   open, read or mmap before the seal
+ *   EPERM   a write by any path after the seal
+ *   ESTALE  open of a model that was evicted; read or mmap by a revoked grant
+ *   EACCES  open by a process on the model's deny list
+ * A mapping whose grant was revoked raises SIGBUS when touched.
+ */
+#ifndef _UAPI_LINUX_LLMOS_H
+#define _UAPI_LINUX_LLMOS_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define LLMOS_ABI_VERSION	1
+
+/* Letters, digits and "._+@:=-", not beginning with '.' or '-'; NUL-terminated. */
+#define LLMOS_NAME_SIZE		128
+#define LLMOS_DIGEST_SIZE	32	/* SHA-256 */
+#define LLMOS_SIGNATURE_MAX	65536
+#define LLMOS_NODES_MAX		64	/* NUMA nodes that a node mask can name */
+
+#define LLMOS_DIGEST_XATTR	"user.llmos.digest"	/* "sha256:<hex>" */
+#define LLMOS_MODELS_FSTYPE	"llmos_models"
+#define LLMOS_MODELS_MAGIC	0x6c6c6d6f
+
+#define LLMOS_IOC_MAGIC		0xe7
+
+/* On /dev/llmos */
+#define LLMOS_QUERY		_IO(LLMOS_IOC_MAGIC, 0x00)
+#define LLMOS_MODEL_CREATE	_IO(LLMOS_IOC_MAGIC, 0x01)	/* returns a descriptor */
+#define LLMOS_MODEL_REMOVE	_IO(LLMOS_IOC_MAGIC, 0x02)
+#define LLMOS_MODEL_SET		_IO(LLMOS_IOC_MAGIC, 0x03)
+#define LLMOS_MODEL_EVICT	_IO(LLMOS_IOC_MAGIC, 0x04)
+#define LLMOS_MODEL_REVOKE	_IO(LLMOS_IOC_MAGIC, 0x05)
+#define LLMOS_GRANT_LIST	_IO(LLMOS_IOC_MAGIC, 0x06)
+
+/* On a model's descriptor; LLMOS_MODEL_STAT also on /dev/llmos, by name */
+#define LLMOS_MODEL_STAT	_IO(LLMOS_IOC_MAGIC, 0x20)
+#define LLMOS_MODEL_FILL	_IO(LLMOS_IOC_MAGIC, 0x21)
+#define LLMOS_MODEL_SEAL	_IO(LLMOS_IOC_MAGIC, 0x22)
+#define LLMOS_MODEL_DMABUF	_IO(LLMOS_IOC_MAGIC, 0x23)	/* returns a descriptor */
+
+/* Features */
+#define LLMOS_FEATURE_MODELS		(1ULL << 0)	/* create, fill, seal, remove, stat */
+#define LLMOS_FEATURE_GRANTS		(1ULL << 1)	/* grant list, revoke */
+#define LLMOS_FEATURE_EVICTION		(1ULL << 2)	/* evictable models, priorities */
+#define LLMOS_FEATURE_SIGNATURES	(1ULL << 3)	/* PKCS#7 over the digest */
+#define LLMOS_FEATURE_DMABUF		(1ULL << 4)	/* export of sealed models */
+#define LLMOS_FEATURE_AUDIT		(1ULL << 5)	/* kernel audit records */
+
+/**
+ * struct llmos_query - argument of LLMOS_QUERY
+ * @size:          sizeof(struct llmos_query)
+ * @abi:           in: LLMOS_ABI_VERSION of the caller; out: the module's.
+ *                 EPROTO when the module no longer speaks the caller's.
+ * @features:      in: features the caller will use; out: all there are
+ * @memory_max:    out: bytes that models may take together
+ * @memory_current: out: bytes they take now
+ * @memory_peak:   out: the most they took since the module was loaded
+ * @page_size:     out: bytes of the largest page a model is made of
+ * @models:        out: models that have a name
+ * @keyring:       out: serial of the keyring ".llmos", to which root adds the
+ *                 certificates that signatures are checked against; 0 if none
+ * @flags:         out: LLMOS_QUERY_*
+ */
+struct llmos_query {
+	__u32 size;
+	__u32 abi;
+	__u64 features;
+	__u64 memory_max;
+	__u64 memory_current;
+	__u64 memory_peak;
+	__u64 page_size;
+	__u32 models;
+	__s32 keyring;
+	__u32 flags;
+	__u32 reserved;
+};
+#define LLMOS_QUERY_SIGNATURE_REQUIRED	(1U << 0)	/* unsigned models are refused */
+
+/* Placement of a model's pages */
+#define LLMOS_NODES_LOCAL	0	/* the caller's node first, then any */
+#define LLMOS_NODES_BIND	1	/* only nodes of the mask, filled in turn, or ENOMEM */
+#define LLMOS_NODES_INTERLEAVE	2	/* page by page over the mask, or ENOMEM */
+
+/* Flags of a model */
+#define LLMOS_MODEL_EVICTABLE	(1U << 0)	/* may be dropped under pressure while idle */
+#define LLMOS_MODEL_SIGNED	(1U << 1)	/* a signature was checked (stat only) */
+
+/**
+ * struct llmos_model_create - argument of LLMOS_MODEL_CREATE
+ * @size:       sizeof(struct llmos_model_create)
+ * @flags:      LLMOS_MODEL_EVICTABLE, LLMOS_CREATE_*
+ * @bytes:      exact length, at least 1
+ * @name:       taken at the seal; EEXIST now when it is taken already
+ * @uid, @gid:  owner, in the caller's user namespace; (__u32)-1: the caller's.
+ *              Another's needs CAP_CHOWN (a group the caller is in does not).
+ * @mode:       permission bits; only the read bits (0444) are kept
+ * @node_policy: LLMOS_NODES_*
+ * @nodes:      bit mask of NUMA nodes; 0 with LLMOS_NODES_LOCAL
+ * @page_shift: log2 of the largest page wanted, 12 to 21; 0: the largest there is
+ * @priority:   of eviction: idle models with the lowest value go first
+ * @failed_node: out, also when ENOMEM is returned: the node that had no page
+ *              left, or -1 (a cgroup's or the module's limit)
+ *
+ * Errors: EINVAL, EEXIST, EPERM; EDQUOT when memory_max would be passed with
+ * every idle evictable model gone; ENOMEM.
+ */
+struct llmos_model_create {
+	__u32 size;
+	__u32 flags;
+	__u64 bytes;
+	__u64 nodes;
+	__u32 node_policy;
+	__s32 failed_node;
+	__u32 uid;
+	__u32 gid;
+	__u32 mode;
+	__u32 page_shift;
+	__s32 priority;
+	__u32 reserved;
+	char name[LLMOS_NAME_SIZE];
+};
+/* The seal replaces a model of that name: existing opens keep the old bytes.
+ * Needs the rights that removing the old model needs. */
+#define LLMOS_CREATE_REPLACE	(1U << 31)
+
+/**
+ * struct llmos_model_fill - argument of LLMOS_MODEL_FILL
+ * @size:       sizeof(struct llmos_model_fill)
+ * @fd:         a file opened for reading; with O_DIRECT the device writes
+ *              straight into the model's pages
+ * @offset:     where in the model to begin; a multiple of its page size
+ * @source_offset: where in the file to begin
+ * @length:     bytes; 0: to the end of the model
+ * @depth:      requests in flight, 1 to 256; 0: the module chooses
+ * @done:       out, also on failure: bytes that arrived
+ *
+ * Errors: those of reading @fd; ENODATA when the file ends too early; EINTR
+ * (after the requests in flight have ended); EPERM after the seal.
+ */
+struct llmos_model_fill {
+	__u32 size;
+	__s32 fd;
+	__u64 offset;
+	__u64 source_offset;
+	__u64 length;
+	__u64 done;
+	__u32 depth;
+	__u32 reserved;
+};
+
+/**
+ * struct llmos_model_seal - argument of LLMOS_MODEL_SEAL
+ * @size:       sizeof(struct llmos_model_seal)
+ * @signature_size: bytes at @signature; 0: none
+ * @signature:  address of a detached PKCS#7 signature (DER) over the model's
+ *              struct fsverity_formatted_digest, as "fsverity sign" makes it
+ * @digest:     out: the fs-verity digest (SHA-256, 4096-byte blocks, no salt)
+ *
+ * May be repeated after a failure. Errors: EBUSY while writes are in flight;
+ * EPERM when sealed already; EEXIST; EINTR; of the signature ENOKEY (none, but
+ * one is required, or signer not in the keyring), EKEYREJECTED, EBADMSG.
+ */
+struct llmos_model_seal {
+	__u32 size;
+	__u32 signature_size;
+	__u64 signature;
+	__u8 digest[LLMOS_DIGEST_SIZE];
+};
+
+/* States of a model */
+#define LLMOS_STATE_FILLING	0
+#define LLMOS_STATE_SEALING	1
+#define LLMOS_STATE_SEALED	2
+#define LLMOS_STATE_EVICTED	3
+
+/**
+ * struct llmos_model_stat - argument of LLMOS_MODEL_STAT
+ * @size:       sizeof(struct llmos_model_stat)
+ * @state:      out: LLMOS_STATE_*
+ * @bytes:      out: length
+ * @filled:     out: bytes written or read in so far (progress of a fill)
+ * @hashed:     out: bytes digested so far (progress of a seal)
+ * @resident:   out: bytes of memory held; 0 when evicted
+ * @huge:       out: of these, bytes in pages of 2 MiB
+ * @idle_ns:    out: nanoseconds since the last close; 0 while in use
+ * @grants:     out: opens that are neither closed nor revoked
+ * @flags:      out: LLMOS_MODEL_*
+ * @priority:   out: of eviction
+ * @uid, @gid, @mode: out: owner in the caller's user namespace; permissions
+ * @digest:     out: once sealed
+ * @name:       in on /dev/llmos; out on a model's descriptor
+ */
+struct llmos_model_stat {
+	__u32 size;
+	__u32 state;
+	__u64 bytes;
+	__u64 filled;
+	__u64 hashed;
+	__u64 resident;
+	__u64 huge;
+	__u64 idle_ns;
+	__u32 grants;
+	__u32 flags;
+	__s32 priority;
+	__u32 uid;
+	__u32 gid;
+	__u32 mode;
+	__u8 digest[LLMOS_DIGEST_SIZE];
+	char name[LLMOS_NAME_SIZE];
+};
+
+/**
+ * struct llmos_model_name - argument of LLMOS_MODEL_REMOVE, LLMOS_MODEL_EVICT
+ * @size:       sizeof(struct llmos_model_name)
+ * @flags:      must be zero
+ * @name:       the model
+ *
+ * Both need the owner or CAP_SYS_ADMIN (EPERM). A removed model's name is free
+ * at once, its memory when the last user is gone. Evicting drops the memory and
+ * keeps the name; EBUSY while it is open, mapped or pinned for DMA.
+ */
+struct llmos_model_name {
+	__u32 size;
+	__u32 flags;
+	char name[LLMOS_NAME_SIZE];
+};
+
+/**
+ * struct llmos_model_set - argument of LLMOS_MODEL_SET
+ * @size:       sizeof(struct llmos_model_set)
+ * @mask:       LLMOS_SET_*: what to change
+ * @flags:      LLMOS_MODEL_EVICTABLE or 0
+ * @priority:   of eviction
+ * @name:       the model; needs the owner or CAP_SYS_ADMIN
+ */
+struct llmos_model_set {
+	__u32 size;
+	__u32 mask;
+	__u32 flags;
+	__s32 priority;
+	char name[LLMOS_NAME_SIZE];
+};
+#define LLMOS_SET_EVICTABLE	(1U << 0)
+#define LLMOS_SET_PRIORITY	(1U << 1)
+
+/* Whom a revocation is about */
+#define LLMOS_SUBJECT_UID	1	/* in the caller's user namespace */
+#define LLMOS_SUBJECT_PID	2	/* of a process, in the caller's pid namespace */
+#define LLMOS_SUBJECT_CGROUP	3	/* descriptor of a cgroup directory; with all below it */
+
+/**
+ * struct llmos_model_revoke - argument of LLMOS_MODEL_REVOKE
+ * @size:       sizeof(struct llmos_model_revoke)
+ * @flags:      LLMOS_REVOKE_*
+ * @subject:    LLMOS_SUBJECT_*
+ * @value:      the uid, pid or descriptor
+ * @revoked:    out: grants that were revoked by this call
+ * @busy_bytes: out: bytes of the model that are pinned for DMA, by anyone. A
+ *              device may go on reading them; they are not torn away.
+ * @name:       the model; needs the owner or CAP_SYS_ADMIN
+ *
+ * A grant is one open of the model, and belongs to who opened it; a descriptor
+ * inherited or passed on shares it. When the call returns, no process can read
+ * through a revoked grant (a read already under way may finish), and the
+ * subject is on the model's deny list: its opens fail with EACCES until it is
+ * allowed again. ESRCH: no such process. ENOSPC: the deny list is full.
+ */
+struct llmos_model_revoke {
+	__u32 size;
+	__u32 flags;
+	__u32 subject;
+	__u32 reserved;
+	__s64 value;
+	__u64 revoked;
+	__u64 busy_bytes;
+	char name[LLMOS_NAME_SIZE];
+};
+#define LLMOS_REVOKE_KEEP_ACCESS	(1U << 0)	/* do not add to the deny list */
+#define LLMOS_REVOKE_ALLOW		(1U << 1)	/* only take off the deny list */
+
+/**
+ * struct llmos_grant - one open of a model
+ * @id:         unique while the module is loaded, ascending
+ * @cgroup:     id of the opener's cgroup (its directory's inode number)
+ * @opened_ns:  when, in CLOCK_REALTIME nanoseconds
+ * @mapped:     bytes of address space that map it, in all processes that share it
+ * @pid:        the process that opened it, in the caller's pid namespace, or 0
+ * @uid:        its filesystem uid then, in the caller's user namespace
+ * @flags:      LLMOS_GRANT_*
+ */
+struct llmos_grant {
+	__u64 id;
+	__u64 cgroup;
+	__u64 opened_ns;
+	__u64 mapped;
+	__u32 pid;
+	__u32 uid;
+	__u32 flags;
+	__u32 reserved;
+};
+#define LLMOS_GRANT_REVOKED	(1U << 0)
+#define LLMOS_GRANT_LOADER	(1U << 1)	/* the descriptor that made the model */
+
+/**
+ * struct llmos_grant_list - argument of LLMOS_GRANT_LIST
+ * @size:       sizeof(struct llmos_grant_list)
+ * @count:      in: entries that fit at @grants; out: entries written
+ * @grants:     address of an array of struct llmos_grant
+ * @after:      in: list grants with a larger id; 0: from the first. To go on,
+ *              pass the last id received; done when @count comes back smaller.
+ * @entry_size: sizeof(struct llmos_grant)
+ * @name:       the model; needs the owner or CAP_SYS_ADMIN
+ */
+struct llmos_grant_list {
+	__u32 size;
+	__u32 count;
+	__u64 grants;
+	__u64 after;
+	__u32 entry_size;
+	__u32 reserved;
+	char name[LLMOS_NAME_SIZE];
+};
+
+/**
+ * struct llmos_model_dmabuf - argument of LLMOS_MODEL_DMABUF
+ * @size:       sizeof(struct llmos_model_dmabuf)
+ * @flags:      LLMOS_DMABUF_*
+ *
+ * The buffer holds a grant of its own. Devices may only read it, unless
+ * LLMOS_DMABUF_BIDIRECTIONAL (needs CAP_SYS_RAWIO) promises that an importer
+ * which insists on a bidirectional mapping does not write.
+ */
+struct llmos_model_dmabuf {
+	__u32 size;
+	__u32 flags;
+};
+#define LLMOS_DMABUF_BIDIRECTIONAL	(1U << 0)
+
+#endif /* _UAPI_LINUX_LLMOS_H */
