@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// From the logits of a position to the next token.
+//
+// The steps and their order are llama.cpp's default chain:
+//   logit bias → penalties → top-k → top-p → min-p → temperature → draw
+// Each step is skipped at its neutral value. The draw is by xoshiro256** seeded through splitmix64, so the same seed,
+// options and logits give the same tokens on every machine.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "text/vocabulary.hpp"
+
+namespace llmos::core {
+
+struct LogitBias {
+  TokenId token;
+  float bias;  // added to the logit; -infinity forbids the token
+};
+
+struct SamplerOptions {
+  float temperature = 0.8f;        // 0: always the most probable token (greedy)
+  uint32_t top_k = 40;             // the k most probable tokens; 0: all
+  float top_p = 0.95f;             // the fewest tokens whose probabilities sum to p; 1: all
+  float min_p = 0.05f;             // tokens at least this fraction as probable as the best; 0: all
+  float repeat_penalty = 1.0f;     // divides positive, multiplies negative logits of recent tokens; 1: none
+  float frequency_penalty = 0.0f;  // subtracted once per recent occurrence
+  float presence_penalty = 0.0f;   // subtracted once from every recent token
+  int32_t penalty_last_n = 64;     // how many accepted tokens are recent; -1: all, 0: none
+  std::vector<LogitBias> logit_bias;
+  uint64_t seed = 0;
+  uint32_t log_probabilities = 0;  // how many alternatives Sample::top lists
+};
+
+struct TokenProbability {
+  TokenId token;
+  float log_probability;  // natural logarithm, of the model's own distribution: before bias, penalties and temperature
+};
+
+struct Sample {
+  TokenId token;
+  float log_probability;              // as above; NaN unless SamplerOptions::log_probabilities was asked for
+  std::vector<TokenProbability> top;  // the most probable tokens, best first
+};
+
+// A generator whose sequence is fixed by its definition: xoshiro256** 1.0 (Blackman, Vigna), seeded by splitmix64.
+class Random {
+ public:
+  explicit Random(uint64_t seed);
+  uint64_t next();
+  double uniform();  // in [0, 1), 53 bits
+
+ private:
+  std::array<uint64_t, 4> state_;
+};
+
+// One per sequence; not thread-safe.
+class Sampler {
+ public:
+  // Fails with EINVAL for options out of range and biases of tokens outside the vocabulary.
+  Sampler(SamplerOptions options, uint32_t vocabulary_size);
+
+  // Chooses the token that follows. Fails with EINVAL for a wrong number of logits and with EDOM when one is NaN or
+  // +infinity or when none is possible; -infinity means impossible. Does not accept() the choice.
+  Sample sample(std::span<const float> logits);
+
+  // Counts a token, of the prompt or sampled, as recent.
+  void accept(TokenId token);
+
+  // Forgets the recent tokens and starts the random sequence anew.
+  void reset();
+
+ private:
+  struct Candidate {
+    float logit;
+    TokenId token;
+  };
+
+  void load(std::span<const float> logits);
+  void bias_and_penalise();
+  TokenId greedy() const;
+  TokenId draw();
+  void keep_top_k();
+  void keep_top_p();
+  void keep_min_p();
+
+  SamplerOptions options_;
+  uint32_t vocabulary_size_;
+  Random random_;
+  std::deque<TokenId> recent_;
+  std::unordered_map<TokenId, uint32_t> recent_counts_;
+  std::vector<float> logits_;          // of this position, biased and penalised
+  std::vector<Candidate> candidates_;  // what is left of them, most probable first once cut
+};
+
+// Finds stop strings in a stream of text, wherever token boundaries fall. Text that may be the beginning of a stop
+// string is held back until it is decided.
+class StopStrings {
+ public:
+  StopStrings() = default;
+  explicit StopStrings(std::vector<std::string> stops);  // empty strings: EINVAL
+
+  // The text that can be shown now. Once a stop string is complete, stopped() is true and nothing more comes out: not
+  // the stop string, nor what follows it.
+  std::string push(std::string_view text);
+  std::string finish();  // what was still held back, when generation ended otherwise
+  bool stopped() const { return stopped_; }
+
+ private:
+  std::vector<std::string> stops_;
+  std::string held_;
+  bool stopped_ = false;
+};
+
+}  // namespace llmos::core
