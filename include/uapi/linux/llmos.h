@@ -6,8 +6,8 @@
  *
  * Protocol
  * --------
- * Every struct begins with its own size, which the caller sets to sizeof(). A
- * longer struct than the kernel's is accepted when the surplus is zero (else
+ * Every struct begins with its own size, which the caller sets to sizeof(); the
+ * module writes the size that it knows back. A longer struct than the kernel's is accepted when the surplus is zero (else
  * E2BIG); a shorter one reads as if zero-extended. Reserved fields and unknown
  * flags must be zero (EINVAL). Fields marked "out" are written back; when a
  * call fails they are untouched unless the comment says otherwise.
@@ -131,7 +131,9 @@ struct llmos_query {
  * @mode:       permission bits; only the read bits (0444) are kept
  * @node_policy: LLMOS_NODES_*
  * @nodes:      bit mask of NUMA nodes; 0 with LLMOS_NODES_LOCAL
- * @page_shift: log2 of the largest page wanted, 12 to 21; 0: the largest there is
+ * @page_shift: log2 of the page size wanted, 12 to 21: ENOMEM rather than smaller
+ *              pages (but for the tail). 0: 2 MiB, smaller where memory is
+ *              fragmented.
  * @priority:   of eviction: idle models with the lowest value go first
  * @failed_node: out, also when ENOMEM is returned: the node that had no page
  *              left, or -1 (a cgroup's or the module's limit)
@@ -163,14 +165,17 @@ struct llmos_model_create {
  * @size:       sizeof(struct llmos_model_fill)
  * @fd:         a file opened for reading; with O_DIRECT the device writes
  *              straight into the model's pages
- * @offset:     where in the model to begin; a multiple of its page size
+ * @offset:     where in the model to begin; a multiple of 4096
  * @source_offset: where in the file to begin
- * @length:     bytes; 0: to the end of the model
+ * @length:     bytes, a multiple of 4096 unless it reaches the end of the
+ *              model; 0: to the end of the model
  * @depth:      requests in flight, 1 to 256; 0: the module chooses
  * @done:       out, also on failure: bytes that arrived
  *
- * Errors: those of reading @fd; ENODATA when the file ends too early; EINTR
- * (after the requests in flight have ended); EPERM after the seal.
+ * Errors: those of reading @fd; ENODATA when the file ends too early; EFBIG
+ * past the end of the model; ESPIPE when @fd is neither a regular file nor a
+ * block device; EINTR (after the requests in flight have ended); EPERM after the
+ * seal.
  */
 struct llmos_model_fill {
 	__u32 size;

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Dropping the memory of idle models: lowest priority first, then the least
+ * recently used. Called from reclaim and from the OOM killer too, so this takes
+ * only spinlocks and allocates nothing, and leaves the names alone: an evicted
+ * model keeps its name, and says ESTALE when it is opened.
+ */
+#include <linux/mount.h>
+#include <linux/oom.h>
+#include <linux/shrinker.h>
+
+#include "llmos.h"
+
+#define SHRINK_SEEKS 8	/* models cost more to bring back than most caches */
+
+static struct shrinker *shrinker;
+static atomic64_t shrink_debt;	/* pages that reclaim asked for since the last eviction */
+
+/* The order of eviction; unique. */
+struct evict_key {
+	s32 priority;
+	u64 idle_since;
+	u32 id;
+};
+
+static struct evict_key evict_key_of(const struct llmos_model *model)
+{
+	return (struct evict_key) { model->priority, model->idle_since, model->id };
+}
+
+static bool evict_before(const struct evict_key *a, const struct evict_key *b)
+{
+	if (a->priority != b->priority)
+		return a->priority < b->priority;
+	if (a->idle_since != b->idle_since)
+		return a->idle_since < b->idle_since;
+	return a->id < b->id;
+}
+
+static bool evict_idle(const struct llmos_model *model)
+{
+	return model->state == LLMOS_STATE_SEALED && !model->users;
+}
+
+/*
+ * Holds a model that is idle: its pages, itself and the filesystem, which is
+ * pinned as long as the model is named.
+ */
+static void evict_claim(struct llmos_model *model)
+{
+	model->users++;
+	ihold(&model->inode);
+	mntget(llmos_modelfs_mount());
+}
+
+/* Unlike llmos_model_unuse(), leaves the time of last use alone. */
+static void evict_release(struct llmos_model *model, struct vfsmount *mount)
+{
+	spin_lock(&model->lock);
+	model->users--;
+	spin_unlock(&model->lock);
+	iput(&model->inode);
+	mntput(mount);
+}
+
+/* The first in order after @after, claimed; none: NULL. */
+static struct llmos_model *evict_next(struct evict_key *after, bool any)
+{
+	struct llmos_model *model, *best = NULL;
+	struct evict_key key, best_key;
+	u32 id;
+
+	spin_lock(&llmos_names_lock);
+	for (id = 0; (model = llmos_model_next(&id)); id++) {
+		spin_lock(&model->lock);
+		key = evict_key_of(model);
+		if (evict_idle(model) && (model->flags & LLMOS_MODEL_EVICTABLE) &&
+		    (any || evict_before(after, &key)) && (!best || evict_before(&key, &best_key))) {
+			best = model;
+			best_key = key;
+		}
+		spin_unlock(&model->lock);
+	}
+	if (best) {
+		spin_lock(&best->lock);
+		if (evict_idle(best))
+			evict_claim(best);
+		else
+			best = NULL;	/* somebody was faster: come back later */
+		spin_unlock(&best->lock);
+		*after = best_key;
+	}
+	spin_unlock(&llmos_names_lock);
+	return best;
+}
+
+/* Drops the pages of a claimed model, unless somebody came to use them. */
+static u64 evict_drop(struct llmos_model *model)
+{
+	u64 bytes = model->resident;
+
+	if (llmos_pages_pinned(model))
+		return 0;
+	spin_lock(&model->lock);
+	if (model->users == 1)
+		WRITE_ONCE(model->state, LLMOS_STATE_EVICTED);
+	else
+		bytes = 0;
+	spin_unlock(&model->lock);
+	if (!bytes)
+		return 0;
+	llmos_pages_free(model);
+	llmos_event(LLMOS_EVENT_EVICT, model, bytes, 0);
+	return bytes;
+}
+
+u64 llmos_evict_idle(void)
+{
+	struct vfsmount *mount;
+	struct llmos_model *model;
+	struct evict_key after;
+	bool any = true;
+	u64 bytes = 0;
+
+	while (!bytes && (model = evict_next(&after, any))) {
+		any = false;
+		mount = llmos_modelfs_mount();
+		bytes = evict_drop(model);
+		evict_release(model, mount);
+	}
+	return bytes;
+}
+
+int llmos_evict_model(struct llmos_model *model)
+{
+	struct vfsmount *mount;
+	int ret = 0;
+
+	spin_lock(&llmos_names_lock);
+	spin_lock(&model->lock);
+	if (!model->named)
+		ret = -ENOENT;
+	else if (model->state == LLMOS_STATE_SEALED && model->users)
+		ret = -EBUSY;
+	else if (evict_idle(model))
+		evict_claim(model);
+	else
+		ret = 1;	/* evicted already */
+	spin_unlock(&model->lock);
+	mount = llmos_modelfs_mount();
+	spin_unlock(&llmos_names_lock);
+	if (ret)
+		return min(ret, 0);
+
+	if (!evict_drop(model))
+		ret = -EBUSY;
+	evict_release(model, mount);
+	return ret;
+}
+
+/* ---- pressure ---- */
+
+static unsigned long evictable_pages(void)
+{
+	struct llmos_model *model;
+	u64 bytes = 0;
+	u32 id;
+
+	spin_lock(&llmos_names_lock);
+	for (id = 0; (model = llmos_model_next(&id)); id++) {
+		spin_lock(&model->lock);
+		if (evict_idle(model) && (model->flags & LLMOS_MODEL_EVICTABLE))
+			bytes += model->resident;
+		spin_unlock(&model->lock);
+	}
+	spin_unlock(&llmos_names_lock);
+	return bytes >> PAGE_SHIFT;
+}
+
+static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
+{
+	return evictable_pages();
+}
+
+/*
+ * Reclaim asks for some hundred pages at a time; a model is gigabytes. One goes
+ * once the wishes add up to half of what is idle.
+ */
+static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
+{
+	u64 pages;
+
+	if (atomic64_add_return(sc->nr_to_scan, &shrink_debt) < evictable_pages() / 2)
+		return SHRINK_STOP;
+	atomic64_set(&shrink_debt, 0);
+	pages = llmos_evict_idle() >> PAGE_SHIFT;
+	sc->nr_scanned = pages;
+	return pages ?: SHRINK_STOP;
+}
+
+static int oom_notify(struct notifier_block *nb, unsigned long unused, void *freed)
+{
+	*(unsigned long *)freed += llmos_evict_idle() >> PAGE_SHIFT;
+	return NOTIFY_OK;
+}
+
+static struct notifier_block oom_notifier = {
+	.notifier_call = oom_notify,
+};
+
+int llmos_evict_init(void)
+{
+	int ret;
+
+	shrinker = shrinker_alloc(0, "llmos-models");
+	if (!shrinker)
+		return -ENOMEM;
+	shrinker->count_objects = shrink_count;
+	shrinker->scan_objects = shrink_scan;
+	shrinker->seeks = SHRINK_SEEKS;
+	ret = register_oom_notifier(&oom_notifier);
+	if (ret) {
+		shrinker_free(shrinker);
+		return ret;
+	}
+	shrinker_register(shrinker);
+	return 0;
+}
+
+void llmos_evict_exit(void)
+{
+	unregister_oom_notifier(&oom_notifier);
+	shrinker_free(shrinker);
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mapping a model, and taking mappings away.
+ *
+ * A revoked grant must not be able to fault a page in again. grant.c sets its
+ * flag and calls llmos_unmap(), which waits for every fault that may have read
+ * the flag before: map_pages runs under RCU, fault under the folio lock. Only
+ * then does it remove the entries of the page tables; the others fault again.
+ */
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+
+#include "llmos.h"
+
+static bool vma_revoked(const struct vm_area_struct *vma)
+{
+	return READ_ONCE(llmos_grant_of(vma->vm_file)->revoked);
+}
+
+static vm_fault_t map_fault(struct vm_fault *vmf)
+{
+	vm_fault_t ret;
+
+	if (vma_revoked(vmf->vma))
+		return VM_FAULT_SIGBUS;
+	ret = filemap_fault(vmf);
+	if ((ret & VM_FAULT_LOCKED) && vma_revoked(vmf->vma)) {
+		folio_unlock(page_folio(vmf->page));
+		put_page(vmf->page);
+		vmf->page = NULL;
+		return VM_FAULT_SIGBUS;
+	}
+	return ret;
+}
+
+/* Would ->fault map a whole huge page here? */
+static bool fault_maps_pmd(struct vm_fault *vmf)
+{
+	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	struct folio *folio;
+
+	if (!pmd_none(*vmf->pmd) ||
+	    !thp_vma_suitable_order(vmf->vma, vmf->address, HPAGE_PMD_ORDER))
+		return false;
+	/* Stable: the pages of a model that is mapped stay. */
+	folio = xa_load(&mapping->i_pages, vmf->pgoff);
+	return folio && !xa_is_value(folio) && folio_order(folio) == HPAGE_PMD_ORDER;
+}
+
+/*
+ * Called under RCU, before ->fault. filemap_map_pages() of newer kernels maps
+ * the last huge page of a file by small ones: leave huge pages to ->fault.
+ */
+static vm_fault_t map_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	if (vma_revoked(vmf->vma) || fault_maps_pmd(vmf))
+		return 0;
+	return filemap_map_pages(vmf, start, end);
+}
+
+static const struct vm_operations_struct map_ops = {
+	.fault = map_fault,
+	.map_pages = map_map_pages,
+};
+
+static int mmap_check(struct file *file, const struct vm_area_struct *vma)
+{
+	int ret = llmos_grant_check(file);
+
+	if (ret)
+		return ret;
+	return (vma->vm_flags & VM_SHARED) && (vma->vm_flags & VM_WRITE) ? -EPERM : 0;
+}
+
+int llmos_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	int ret = mmap_check(file, vma);
+
+	llmos_event(LLMOS_EVENT_MAP, llmos_model_of(file), vma->vm_end - vma->vm_start, ret);
+	if (ret)
+		return ret;
+	if (vma->vm_flags & VM_SHARED)
+		vm_flags_clear(vma, VM_MAYWRITE);
+	vm_flags_mod(vma, VM_DONTDUMP, VM_MAYEXEC);
+	vma->vm_ops = &map_ops;
+	return 0;
+}
+
+/* Private copies that a process made by writing are its own and stay. */
+void llmos_unmap(struct llmos_model *model)
+{
+	struct folio *folio;
+	u64 offset;
+
+	synchronize_rcu();
+	for (offset = 0; offset < model->bytes; offset = folio_pos(folio) + folio_size(folio)) {
+		folio = llmos_pages_folio(model, offset);
+		folio_lock(folio);
+		folio_unlock(folio);
+		cond_resched();
+	}
+	unmap_mapping_range(model->inode.i_mapping, 0, 0, 0);
+}

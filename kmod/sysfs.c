@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* /sys/fs/llmos: limits of the whole module, and where its filesystems are mounted. */
+#include <linux/fs.h>
+#include <linux/kobject.h>
+#include <linux/sysfs.h>
+
+#include "llmos.h"
+
+static struct kobject *llmos_kobj;
+
+static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", LLMOS_VERSION);
+}
+
+static ssize_t memory_max_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	u64 max = llmos_memory_max();
+
+	return max == S64_MAX ? sysfs_emit(buf, "max\n") : sysfs_emit(buf, "%llu\n", max);
+}
+
+static ssize_t memory_max_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
+				size_t size)
+{
+	u64 max = S64_MAX;
+	char *end;
+
+	if (!sysfs_streq(buf, "max")) {
+		max = memparse(buf, &end);
+		if (end == buf || (*end && *end != '\n') || max > S64_MAX)
+			return -EINVAL;
+	}
+	llmos_memory_set_max(max);
+	return size;
+}
+
+static ssize_t memory_current_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", llmos_memory_current());
+}
+
+static ssize_t memory_peak_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", llmos_memory_peak());
+}
+
+static struct kobj_attribute version_attr = __ATTR_RO(version);
+static struct kobj_attribute memory_max_attr =
+	__ATTR(memory.max, 0644, memory_max_show, memory_max_store);
+static struct kobj_attribute memory_current_attr =
+	__ATTR(memory.current, 0444, memory_current_show, NULL);
+static struct kobj_attribute memory_peak_attr =
+	__ATTR(memory.peak, 0444, memory_peak_show, NULL);
+
+static const struct attribute *llmos_attrs[] = {
+	&version_attr.attr,
+	&memory_max_attr.attr,
+	&memory_current_attr.attr,
+	&memory_peak_attr.attr,
+	NULL,
+};
+
+int llmos_sysfs_init(void)
+{
+	int ret;
+
+	llmos_kobj = kobject_create_and_add("llmos", fs_kobj);
+	if (!llmos_kobj)
+		return -ENOMEM;
+	ret = sysfs_create_files(llmos_kobj, llmos_attrs);
+	if (!ret)
+		ret = sysfs_create_mount_point(llmos_kobj, "models");
+	if (ret)
+		kobject_put(llmos_kobj);
+	return ret;
+}
+
+void llmos_sysfs_exit(void)
+{
+	sysfs_remove_mount_point(llmos_kobj, "models");
+	sysfs_remove_files(llmos_kobj, llmos_attrs);
+	kobject_put(llmos_kobj);
+}
