@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// What the forward pass asks of a device. There is one implementation for the CPU; others (CUDA) implement the same
+// calls.
+//
+// Operations are issued in order and may run later: synchronize() waits. Pointers in the structures below point into
+// the backend's memory, which the host reads and writes only through the backend. A backend serves one engine, whose
+// lock makes sure that one thread at a time calls it. Everything may throw Failure (ENOMEM, EIO).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "backend/types.hpp"
+#include "format/tensor.hpp"
+
+namespace llmos::core {
+
+using Memory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
+
+// Row-major floats in the backend's memory, without gaps.
+struct Matrix {
+  float* data = nullptr;
+  size_t rows = 0, columns = 0;
+
+  float* row(size_t index) const { return data + index * columns; }
+  Matrix first_rows(size_t count) const { return {data, count, columns}; }
+  // The same floats as rows of another length: heads of a row one below the other.
+  Matrix with_columns(size_t width) const { return {data, rows * columns / width, width}; }
+};
+
+// One weight of a matrix multiplication, and where its product goes: out = x * weight^T + bias.
+struct Product {
+  TensorView weight;
+  const float* bias;  // nullptr: none
+  Matrix out;
+};
+
+// Cosines and sines of a batch, one row a token, interleaved: columns = rotated components of a head.
+struct RopeAngles {
+  Matrix table;
+  bool interleaved;  // rotates components (2i, 2i + 1), otherwise (i, i + columns / 2)
+};
+
+// How keys and values lie in a page of the cache: every page holds `positions` of all layers of one sequence.
+struct CacheLayout {
+  CacheType type;
+  size_t layers, heads, head_size;  // of keys and values
+  size_t positions;                 // in a page
+  size_t head_bytes;                // of the keys, and as many of the values, of one head in one page
+
+  size_t page_bytes() const { return layers * heads * 2 * head_bytes; }
+  size_t offset(size_t layer, size_t head) const { return (layer * heads + head) * 2 * head_bytes; }
+};
+
+// The rows of a batch that belong to one sequence: consecutive rows, consecutive positions.
+struct Run {
+  size_t first_row, rows;
+  size_t position;                    // of the first row
+  std::span<std::byte* const> pages;  // page i holds the positions from i * layout.positions
+};
+
+struct AttentionOptions {
+  size_t heads;  // of the query
+  float scale;
+  float soft_cap = 0;        // 0: none
+  size_t window = SIZE_MAX;  // positions that a token sees, itself included
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string description() const = 0;  // "CPU, avx512, 2 threads"
+
+  virtual Memory allocate(size_t bytes) = 0;  // zeroed, aligned to 64 bytes or more
+  // A weight where this backend can use it: on the CPU the very same bytes. They must outlive the backend.
+  virtual TensorView adopt(const TensorView& weight) = 0;
+  virtual void upload(const void* host, size_t bytes, void* device) = 0;
+  virtual void download(const void* device, size_t bytes, void* host) = 0;  // waits for what was issued before
+
+  // The layout of a cache page for this backend; ENOTSUP when the type cannot hold heads of that size.
+  virtual CacheLayout cache_layout(CacheType type, size_t layers, size_t heads, size_t head_size) = 0;
+
+  // Between begin() and end() the device stays awake. end() waits for everything.
+  virtual void begin() = 0;
+  virtual void end() noexcept = 0;
+
+  virtual void embed(const TensorView& table, std::span<const int32_t> tokens, float scale, Matrix out) = 0;
+  virtual void norm(Matrix x, const float* weight, float epsilon, Matrix out) = 0;  // root mean square; out may be x
+  virtual void multiply(Matrix x, std::initializer_list<Product> products) = 0;
+  virtual void rotate(Matrix x, size_t heads, const RopeAngles& angles) = 0;  // in place; the rest of a head stays
+  virtual void store(const CacheLayout& layout, size_t layer, std::span<const Run> runs, Matrix key, Matrix value) = 0;
+  virtual void attend(const CacheLayout& layout, size_t layer, std::span<const Run> runs,
+                      const AttentionOptions& options, Matrix query, Matrix out) = 0;
+  virtual void gate(Matrix x, Matrix up, Activation activation) = 0;              // x = activation(x) * up
+  virtual void add(Matrix x, Matrix delta) = 0;                                   // x += delta
+  virtual void soft_cap(Matrix x, float cap) = 0;                                 // x = cap * tanh(x / cap)
+  virtual void gather(Matrix x, std::span<const uint32_t> rows, Matrix out) = 0;  // out row i = x row rows[i]
+};
+
+// Keeps a backend awake for a step.
+class Awake {
+ public:
+  explicit Awake(Backend& backend) : backend_(backend) { backend_.begin(); }
+  ~Awake() { backend_.end(); }
+  Awake(const Awake&) = delete;
+  Awake& operator=(const Awake&) = delete;
+
+ private:
+  Backend& backend_;
+};
+
+struct BackendOptions {
+  std::string device = "cpu";
+  unsigned threads = 0;  // 0: one per CPU this process may use
+  bool pin = false;      // bind worker threads to CPUs
+  std::string kernels;   // of the CPU: "portable", "avx2", "avx512"; empty: the best this CPU has
+};
+
+// ENOTSUP for a device this build does not know.
+std::unique_ptr<Backend> make_backend(const BackendOptions& options);
+
+}  // namespace llmos::core

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// What a CPU backend asks of an instruction set. Each set (portable, avx2, avx512) is one translation unit with its own
+// compiler flags that fills one table of these functions; the table is chosen by cpuid at run time, so one binary runs
+// everywhere. A kernel works for one thread on the part it is given, allocates nothing and throws nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "backend/types.hpp"
+#include "format/tensor.hpp"
+
+namespace llmos::core {
+
+inline constexpr size_t quant_block = 32;  // activations share a scale by 32
+
+// Rows of activations, as floats and, for quantised weights, as bytes: value = scale * quant. Strides count elements.
+struct ActivationRows {
+  const float* values = nullptr;
+  const int8_t* quants = nullptr;  // in [-127, 127]
+  const int8_t* split = nullptr;   // the same bytes in the order in which the set's 4-bit kernels meet them
+  const float* scales = nullptr;   // one for each 32 quants
+  const int32_t* sums = nullptr;   // of each 16 quants
+  size_t rows = 0, columns = 0;
+  size_t value_stride = 0, quant_stride = 0, scale_stride = 0;
+};
+
+struct QuantizedRow {
+  int8_t *quants, *split;
+  float* scales;
+  int32_t* sums;
+};
+
+// Bytes that a matrix kernel may read beyond the last quant of a row, and the scratch memory it needs.
+inline constexpr size_t quant_padding = 64;
+inline constexpr size_t matmul_scratch = 256 << 10;
+
+// Writes y[t * y_stride + r] = dot(w row r, x row t) for r in [first, last) and every row t of x. Row r of y is at y +
+// r.
+using MatrixKernel = void (*)(const TensorView& w, const ActivationRows& x, size_t first, size_t last, float* y,
+                              size_t y_stride, std::byte* scratch);
+
+// The cache of one layer and one key-value head, in pages of `page_positions`. Keys lie transposed, so that a vector
+// register holds one component of many positions; values lie one position after another.
+inline constexpr size_t page_positions = 64;
+
+// Bytes of the keys (or of the values) of one head in one page. Q8_0 keeps page_positions * head_size bytes and then
+// one half-precision scale for each position and each 32 components.
+constexpr size_t head_page_bytes(CacheType type, size_t head_size) {
+  return type == CacheType::f16 ? page_positions * head_size * 2
+                                : page_positions * head_size + page_positions * (head_size / quant_block) * 2;
+}
+
+// Query rows of one sequence that share a key-value head: `tokens` consecutive positions times `heads`.
+struct AttentionTask {
+  const float* query;  // token t, head h at query + t * query_stride + h * head_size
+  float* out;          // likewise
+  size_t query_stride, out_stride;
+  size_t tokens, heads, head_size;
+  size_t position;        // of the first token; it sees the positions up to and including itself
+  size_t window;          // and of those only the last `window`; SIZE_MAX means all
+  float scale, soft_cap;  // scores are scaled, then capped by tanh unless soft_cap is 0
+  CacheType type;
+  std::byte* const* pages;          // page i holds the positions from i * page_positions
+  size_t key_offset, value_offset;  // of this head inside a page
+};
+
+inline constexpr size_t attention_rows = 64;  // a task has at most so many query rows (tokens * heads)
+constexpr size_t attention_scratch(size_t head_size) {
+  return attention_rows * (head_size + page_positions + 16) * sizeof(float);
+}
+
+struct Kernels {
+  std::string_view name;
+
+  void (*quantize)(const float* x, size_t columns, const QuantizedRow& out);
+  MatrixKernel matvec;  // for a few rows of x: walks the weights once, straight from their plain layout
+  MatrixKernel matmul;  // for many: unpacks panels of weights into scratch and multiplies tiles
+
+  void (*norm)(const float* x, const float* weight, size_t columns, float epsilon, float* out);    // out may be x
+  void (*gate)(const float* x, const float* up, size_t count, Activation activation, float* out);  // activation(x) * up
+  void (*soft_cap)(float* x, size_t count, float cap);  // cap * tanh(x / cap)
+
+  // Stores one position's key or value of one head in its page.
+  void (*store_key)(const float* key, size_t head_size, CacheType type, size_t slot, std::byte* page);
+  void (*store_value)(const float* value, size_t head_size, CacheType type, size_t slot, std::byte* page);
+  void (*attend)(const AttentionTask& task, std::byte* scratch);
+};
+
+// The sets this binary was built with that this CPU can run, best first; the portable one is always the last.
+std::span<const Kernels* const> usable_kernels();
+
+// The best usable set, or the named one ("portable", "avx2", "avx512"); ENOTSUP when this CPU cannot run it.
+const Kernels& select_kernels(std::string_view name);
+
+}  // namespace llmos::core
