@@ -42,52 +42,75 @@ static bool evict_idle(const struct llmos_model *model)
 	return model->state == LLMOS_STATE_SEALED && !model->users;
 }
 
-/*
- * Holds a model that is idle: its pages, itself and the filesystem, which is
- * pinned as long as the model is named.
- */
-static void evict_claim(struct llmos_model *model)
+/* An idle model that is kept idle, and alive, while its pages are dropped. */
+struct evict_claim {
+	struct llmos_model *model;
+	struct vfsmount *mount;
+};
+
+static bool claim_if(struct llmos_model *model, bool eligible)
 {
-	model->users++;
-	ihold(&model->inode);
-	mntget(llmos_modelfs_mount());
+	lockdep_assert_held(&model->lock);
+	if (eligible)
+		model->users++;
+	return eligible;
 }
 
 /* Unlike llmos_model_unuse(), leaves the time of last use alone. */
-static void evict_release(struct llmos_model *model, struct vfsmount *mount)
+static void claim_undo(struct llmos_model *model)
 {
 	spin_lock(&model->lock);
 	model->users--;
 	spin_unlock(&model->lock);
-	iput(&model->inode);
-	mntput(mount);
 }
 
-/* The first in order after @after, claimed; none: NULL. */
-static struct llmos_model *evict_next(struct evict_key *after, bool any)
+/* The model is still named, so the filesystem is pinned. */
+static void claim_hold(struct evict_claim *claim, struct llmos_model *model)
 {
-	struct llmos_model *model, *best = NULL;
-	struct evict_key key, best_key;
+	lockdep_assert_held(&llmos_names_lock);
+	ihold(&model->inode);
+	claim->model = model;
+	claim->mount = mntget(llmos_modelfs_mount());
+}
+
+static void claim_release(struct evict_claim *claim)
+{
+	claim_undo(claim->model);
+	iput(&claim->model->inode);
+	mntput(claim->mount);
+}
+
+static bool evict_eligible(const struct llmos_model *model, const struct evict_key *after,
+			   const struct evict_key *before)
+{
+	struct evict_key key = evict_key_of(model);
+
+	return evict_idle(model) && (model->flags & LLMOS_MODEL_EVICTABLE) &&
+	       (!after || evict_before(after, &key)) && (!before || evict_before(&key, before));
+}
+
+/* Claims the first in order after @after; @after becomes its key. */
+static bool evict_next(struct evict_claim *claim, struct evict_key *after, bool first)
+{
+	struct llmos_model *model, *worse, *best = NULL;
+	struct evict_key best_key;
 	u32 id;
 
 	spin_lock(&llmos_names_lock);
 	for (id = 0; (model = llmos_model_next(&id)); id++) {
 		spin_lock(&model->lock);
-		key = evict_key_of(model);
-		if (evict_idle(model) && (model->flags & LLMOS_MODEL_EVICTABLE) &&
-		    (any || evict_before(after, &key)) && (!best || evict_before(&key, &best_key))) {
+		worse = best;
+		if (claim_if(model, evict_eligible(model, first ? NULL : after,
+						   best ? &best_key : NULL))) {
 			best = model;
-			best_key = key;
+			best_key = evict_key_of(model);
 		}
 		spin_unlock(&model->lock);
+		if (worse && worse != best)
+			claim_undo(worse);
 	}
 	if (best) {
-		spin_lock(&best->lock);
-		if (evict_idle(best))
-			evict_claim(best);
-		else
-			best = NULL;	/* somebody was faster: come back later */
-		spin_unlock(&best->lock);
+		claim_hold(claim, best);
 		*after = best_key;
 	}
 	spin_unlock(&llmos_names_lock);
@@ -116,45 +139,49 @@ static u64 evict_drop(struct llmos_model *model)
 
 u64 llmos_evict_idle(void)
 {
-	struct vfsmount *mount;
-	struct llmos_model *model;
+	struct evict_claim claim;
 	struct evict_key after;
-	bool any = true;
+	bool first = true;
 	u64 bytes = 0;
 
-	while (!bytes && (model = evict_next(&after, any))) {
-		any = false;
-		mount = llmos_modelfs_mount();
-		bytes = evict_drop(model);
-		evict_release(model, mount);
+	while (!bytes && evict_next(&claim, &after, first)) {
+		bytes = evict_drop(claim.model);
+		claim_release(&claim);
+		first = false;
 	}
 	return bytes;
 }
 
-int llmos_evict_model(struct llmos_model *model)
+/* Named, sealed and idle: claimed. Evicted already: 1. */
+static int evict_claim_model(struct evict_claim *claim, struct llmos_model *model)
 {
-	struct vfsmount *mount;
 	int ret = 0;
 
 	spin_lock(&llmos_names_lock);
 	spin_lock(&model->lock);
 	if (!model->named)
 		ret = -ENOENT;
-	else if (model->state == LLMOS_STATE_SEALED && model->users)
+	else if (model->state == LLMOS_STATE_EVICTED)
+		ret = 1;
+	else if (!claim_if(model, evict_idle(model)))
 		ret = -EBUSY;
-	else if (evict_idle(model))
-		evict_claim(model);
-	else
-		ret = 1;	/* evicted already */
 	spin_unlock(&model->lock);
-	mount = llmos_modelfs_mount();
+	if (!ret)
+		claim_hold(claim, model);
 	spin_unlock(&llmos_names_lock);
+	return ret;
+}
+
+int llmos_evict_model(struct llmos_model *model)
+{
+	struct evict_claim claim;
+	int ret = evict_claim_model(&claim, model);
+
 	if (ret)
 		return min(ret, 0);
-
 	if (!evict_drop(model))
 		ret = -EBUSY;
-	evict_release(model, mount);
+	claim_release(&claim);
 	return ret;
 }
 
