@@ -42,12 +42,7 @@ static bool evict_idle(const struct llmos_model *model)
 	return model->state == LLMOS_STATE_SEALED && !model->users;
 }
 
-/* An idle model that is kept idle, and alive, while its pages are dropped. */
-struct evict_claim {
-	struct llmos_model *model;
-	struct vfsmount *mount;
-};
-
+/* Keeps an idle model idle while its pages are dropped. */
 static bool claim_if(struct llmos_model *model, bool eligible)
 {
 	lockdep_assert_held(&model->lock);
@@ -64,22 +59,6 @@ static void claim_undo(struct llmos_model *model)
 	spin_unlock(&model->lock);
 }
 
-/* The model is still named, so the filesystem is pinned. */
-static void claim_hold(struct evict_claim *claim, struct llmos_model *model)
-{
-	lockdep_assert_held(&llmos_names_lock);
-	ihold(&model->inode);
-	claim->model = model;
-	claim->mount = mntget(llmos_modelfs_mount());
-}
-
-static void claim_release(struct evict_claim *claim)
-{
-	claim_undo(claim->model);
-	iput(&claim->model->inode);
-	mntput(claim->mount);
-}
-
 static bool evict_eligible(const struct llmos_model *model, const struct evict_key *after,
 			   const struct evict_key *before)
 {
@@ -89,8 +68,8 @@ static bool evict_eligible(const struct llmos_model *model, const struct evict_k
 	       (!after || evict_before(after, &key)) && (!before || evict_before(&key, before));
 }
 
-/* Claims the first in order after @after; @after becomes its key. */
-static bool evict_next(struct evict_claim *claim, struct evict_key *after, bool first)
+/* The first in order after @after, claimed, with a reference; @after becomes its key. */
+static struct llmos_model *evict_next(struct evict_key *after, bool first)
 {
 	struct llmos_model *model, *worse, *best = NULL;
 	struct evict_key best_key;
@@ -110,7 +89,7 @@ static bool evict_next(struct evict_claim *claim, struct evict_key *after, bool 
 			claim_undo(worse);
 	}
 	if (best) {
-		claim_hold(claim, best);
+		llmos_model_hold(best);
 		*after = best_key;
 	}
 	spin_unlock(&llmos_names_lock);
@@ -139,21 +118,22 @@ static u64 evict_drop(struct llmos_model *model)
 
 u64 llmos_evict_idle(void)
 {
-	struct evict_claim claim;
+	struct llmos_model *model;
 	struct evict_key after;
 	bool first = true;
 	u64 bytes = 0;
 
-	while (!bytes && evict_next(&claim, &after, first)) {
-		bytes = evict_drop(claim.model);
-		claim_release(&claim);
+	while (!bytes && (model = evict_next(&after, first))) {
+		bytes = evict_drop(model);
+		claim_undo(model);
+		llmos_model_put(model);
 		first = false;
 	}
 	return bytes;
 }
 
 /* Named, sealed and idle: claimed. Evicted already: 1. */
-static int evict_claim_model(struct evict_claim *claim, struct llmos_model *model)
+static int evict_claim_model(struct llmos_model *model)
 {
 	int ret = 0;
 
@@ -166,22 +146,19 @@ static int evict_claim_model(struct evict_claim *claim, struct llmos_model *mode
 	else if (!claim_if(model, evict_idle(model)))
 		ret = -EBUSY;
 	spin_unlock(&model->lock);
-	if (!ret)
-		claim_hold(claim, model);
 	spin_unlock(&llmos_names_lock);
 	return ret;
 }
 
 int llmos_evict_model(struct llmos_model *model)
 {
-	struct evict_claim claim;
-	int ret = evict_claim_model(&claim, model);
+	int ret = evict_claim_model(model);
 
 	if (ret)
 		return min(ret, 0);
 	if (!evict_drop(model))
 		ret = -EBUSY;
-	claim_release(&claim);
+	claim_undo(model);
 	return ret;
 }
 

@@ -14,8 +14,9 @@
  * Reclaim (evict.c) takes only the two spinlocks, and folio locks of models
  * that nobody uses.
  *
- * A model is its inode: references are taken with ihold() and igrab(), dropped
- * with iput(). The table of names holds one while the model has a name.
+ * A model is its inode. Its files refer to it as files do. Everybody else, the
+ * table of names too, holds it by llmos_model_hold(), which keeps its filesystem
+ * mounted as well: that may be mounted nowhere else.
  */
 #ifndef LLMOS_H
 #define LLMOS_H
@@ -81,6 +82,7 @@ struct llmos_model {
 	bool named;			/* may be read without the lock */
 	u32 id;				/* position in the directory */
 	struct hlist_node hash;
+	struct vfsmount *mount;		/* constant once named */
 
 	u8 digest[LLMOS_DIGEST_SIZE];	/* constant once sealed */
 };
@@ -99,6 +101,7 @@ static inline struct llmos_model *llmos_model_of(const struct file *file)
 extern spinlock_t llmos_names_lock;
 struct llmos_model *llmos_model_create(struct llmos_model_create *args);
 struct llmos_model *llmos_model_get(const char *name);
+void llmos_model_hold(struct llmos_model *model);
 void llmos_model_put(struct llmos_model *model);
 struct llmos_model *llmos_model_next(u32 *id);	/* holding llmos_names_lock; no reference */
 unsigned int llmos_model_count(void);

@@ -12,6 +12,7 @@
 #include <linux/hashtable.h>
 #include <linux/mm.h>
 #include <linux/ktime.h>
+#include <linux/mount.h>
 #include <linux/mutex.h>
 #include <linux/stringhash.h>
 #include <linux/xarray.h>
@@ -72,15 +73,27 @@ struct llmos_model *llmos_model_get(const char *name)
 	spin_lock(&llmos_names_lock);
 	model = names_find(name);
 	if (model)
-		ihold(&model->inode);
+		llmos_model_hold(model);
 	spin_unlock(&llmos_names_lock);
 	return model;
 }
 
+/* The model is named, or the caller has another reference. */
+void llmos_model_hold(struct llmos_model *model)
+{
+	ihold(&model->inode);
+	mntget(model->mount);
+}
+
 void llmos_model_put(struct llmos_model *model)
 {
-	if (model)
-		iput(&model->inode);
+	struct vfsmount *mount;
+
+	if (!model)
+		return;
+	mount = model->mount;
+	iput(&model->inode);
+	mntput(mount);
 }
 
 /* The model with the smallest id that is not below *@id. */
@@ -111,7 +124,7 @@ static void names_insert(struct llmos_model *model)
 	hash_add(names, &model->hash, name_hash(model->name));
 	WRITE_ONCE(model->named, true);
 	names_count++;
-	ihold(&model->inode);
+	llmos_model_hold(model);
 }
 
 static void names_delete(struct llmos_model *model)
@@ -122,7 +135,7 @@ static void names_delete(struct llmos_model *model)
 	names_count--;
 }
 
-/* What the table held: a reference, and the pin of the filesystem. */
+/* Drops the reference that the table held. */
 static void names_release(struct llmos_model *model)
 {
 	struct dentry *dentry;
@@ -134,7 +147,6 @@ static void names_release(struct llmos_model *model)
 		dput(dentry);
 	}
 	llmos_model_put(model);
-	llmos_modelfs_unpin();
 }
 
 static int names_may_take(struct llmos_model *model, struct llmos_model *old)
@@ -146,7 +158,10 @@ static int names_may_take(struct llmos_model *model, struct llmos_model *old)
 	return llmos_model_may_control(old) ? 0 : -EPERM;
 }
 
-/* Gives a digested model its name. Old opens of a replaced one keep the old bytes. */
+/*
+ * Gives a digested model its name. Old opens of a replaced one keep the old
+ * bytes. The filesystem is pinned.
+ */
 static int names_publish(struct llmos_model *model)
 {
 	static u32 next_id;
@@ -154,12 +169,9 @@ static int names_publish(struct llmos_model *model)
 	int ret;
 
 	lockdep_assert_held(&names_mutex);
-	ret = llmos_modelfs_pin();
-	if (ret)
-		return ret;
 	ret = xa_alloc_cyclic(&ids, &model->id, NULL, xa_limit_31b, &next_id, GFP_KERNEL);
 	if (ret < 0)
-		goto err_pin;
+		return ret;
 
 	/* Rights may sleep; only holders of names_mutex change the table. */
 	old = llmos_model_get(model->name);
@@ -168,6 +180,7 @@ static int names_publish(struct llmos_model *model)
 		goto err_id;
 
 	set_nlink(&model->inode, 1);
+	model->mount = llmos_modelfs_mount();
 	spin_lock(&llmos_names_lock);
 	if (old)
 		names_delete(old);
@@ -187,8 +200,6 @@ static int names_publish(struct llmos_model *model)
 err_id:
 	llmos_model_put(old);
 	xa_erase(&ids, model->id);
-err_pin:
-	llmos_modelfs_unpin();
 	return ret;
 }
 
@@ -388,6 +399,19 @@ static int seal_content(struct llmos_model *model, const struct llmos_model_seal
 	return ret;
 }
 
+static int seal_publish(struct llmos_model *model)
+{
+	int ret = llmos_modelfs_pin();
+
+	if (ret)
+		return ret;
+	mutex_lock(&names_mutex);
+	ret = names_publish(model);
+	mutex_unlock(&names_mutex);
+	llmos_modelfs_unpin();
+	return ret;
+}
+
 int llmos_model_seal(struct llmos_model *model, const struct llmos_model_seal *args)
 {
 	int ret;
@@ -397,11 +421,8 @@ int llmos_model_seal(struct llmos_model *model, const struct llmos_model_seal *a
 
 	seal_set_state(model, LLMOS_STATE_SEALING);
 	ret = seal_content(model, args);
-	if (!ret) {
-		mutex_lock(&names_mutex);
-		ret = names_publish(model);
-		mutex_unlock(&names_mutex);
-	}
+	if (!ret)
+		ret = seal_publish(model);
 	if (ret) {
 		model->flags &= ~LLMOS_MODEL_SIGNED;
 		seal_set_state(model, LLMOS_STATE_FILLING);

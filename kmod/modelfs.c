@@ -23,7 +23,11 @@ static struct kmem_cache *model_cache;
 static struct vfsmount *modelfs_mount;
 static int modelfs_pins;
 
-/* Each model and each loader pins the filesystem, mounted anywhere or not. */
+/*
+ * Makes the filesystem be there, mounted anywhere or not. Files hold its mount
+ * from their opening on, models from their naming on; each takes it from
+ * llmos_modelfs_mount(), under a pin of its own.
+ */
 int llmos_modelfs_pin(void)
 {
 	return simple_pin_fs(&llmos_modelfs_type, &modelfs_mount, &modelfs_pins);
@@ -368,7 +372,11 @@ static struct dentry *root_lookup(struct inode *dir, struct dentry *dentry, unsi
 	if (dentry->d_name.len >= LLMOS_NAME_SIZE)
 		return ERR_PTR(-ENAMETOOLONG);
 	model = llmos_model_get(dentry->d_name.name);
-	return d_splice_alias(model ? &model->inode : NULL, dentry);
+	if (model)
+		ihold(&model->inode);	/* the dentry's, which the mount outlives */
+	dentry = d_splice_alias(model ? &model->inode : NULL, dentry);
+	llmos_model_put(model);
+	return dentry;
 }
 
 static int root_iterate(struct file *file, struct dir_context *ctx)
