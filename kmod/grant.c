@@ -236,6 +236,8 @@ static u32 list_chunk(struct llmos_model *model, u64 after, struct llmos_grant *
 	struct llmos_grant_entry *grant;
 	u32 n = 0;
 
+	mutex_lock(&list_mutex);
+	list_count_mapped(model);
 	spin_lock(&model->lock);
 	list_for_each_entry(grant, &model->grants, node) {
 		if (n == count)
@@ -244,6 +246,7 @@ static u32 list_chunk(struct llmos_model *model, u64 after, struct llmos_grant *
 			list_export(grant, &out[n++]);
 	}
 	spin_unlock(&model->lock);
+	mutex_unlock(&list_mutex);
 	return n;
 }
 
@@ -261,8 +264,6 @@ int llmos_grant_list(struct llmos_model *model, struct llmos_grant_list *args)
 	if (!chunk)
 		return -ENOMEM;
 
-	mutex_lock(&list_mutex);
-	list_count_mapped(model);
 	while (done < args->count) {
 		n = list_chunk(model, after, chunk, min_t(u32, args->count - done, LIST_CHUNK));
 		if (!n)
@@ -274,7 +275,6 @@ int llmos_grant_list(struct llmos_model *model, struct llmos_grant_list *args)
 		after = chunk[n - 1].id;
 		done += n;
 	}
-	mutex_unlock(&list_mutex);
 
 	kfree(chunk);
 	if (!ret)
