@@ -81,7 +81,8 @@ int llmos_mmap(struct file *file, struct vm_area_struct *vma)
 		return ret;
 	if (vma->vm_flags & VM_SHARED)
 		vm_flags_clear(vma, VM_MAYWRITE);
-	vm_flags_mod(vma, VM_DONTDUMP, VM_MAYEXEC);
+	/* VM_DONTEXPAND also keeps MADV_COLLAPSE from mapping past ->fault. */
+	vm_flags_mod(vma, VM_DONTDUMP | VM_DONTEXPAND, VM_MAYEXEC);
 	vma->vm_ops = &map_ops;
 	return 0;
 }
