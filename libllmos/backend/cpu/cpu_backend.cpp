@@ -14,9 +14,9 @@
 namespace llmos::core {
 namespace {
 
-constexpr size_t worth_waking = 16 << 10;  // floats: less is done sooner by the caller alone
-constexpr size_t row_grain = 32;           // rows of a weight are dealt out in multiples of this
-constexpr size_t few_rows = 3;             // up to here a batch is multiplied vector by vector
+constexpr size_t worth_sharing = 16 << 10;  // floats: less is done sooner by the caller alone
+constexpr size_t row_grain = 32;            // rows of a weight are dealt out in multiples of this
+constexpr size_t few_rows = 3;              // up to here a batch is multiplied vector by vector
 
 bool is_quantized(TensorType type) { return tensor_type_info(type).block_elements > 1; }
 
@@ -62,13 +62,16 @@ void CpuBackend::reserve_scratch(size_t bytes) {
 }
 
 template <typename Work>
+void CpuBackend::share(size_t cost, const Work& work) {
+  if (cost < worth_sharing)
+    work(0u, 1u);
+  else
+    pool_.run([&](unsigned thread) { work(thread, pool_.size()); });
+}
+
+template <typename Work>
 void CpuBackend::each(size_t count, size_t cost, const Work& work) {
-  const unsigned threads = pool_.size();
-  if (threads == 1 || count * cost < worth_waking) {
-    for (size_t i = 0; i < count; i++) work(i);
-    return;
-  }
-  pool_.run([&](unsigned thread) {
+  share(count * cost, [&](unsigned thread, unsigned threads) {
     const Slice part = slice(count, 1, thread, threads);
     for (size_t i = part.first; i < part.last; i++) work(i);
   });
@@ -126,9 +129,11 @@ void CpuBackend::multiply(Matrix x, std::initializer_list<Product> products) {
   const ActivationRows rows = prepare(x, quantized);
   reserve_scratch(matmul_scratch);
   const MatrixKernel kernel = x.rows <= few_rows ? kernels_.matvec : kernels_.matmul;
-  pool_.run([&](unsigned thread) {
+  size_t cost = 0;
+  for (const Product& product : products) cost += x.rows * product.weight.rows() * x.columns / 4;
+  share(cost, [&](unsigned thread, unsigned threads) {
     for (const Product& product : products) {
-      const auto [first, last] = slice(product.weight.rows(), row_grain, thread, pool_.size());
+      const auto [first, last] = slice(product.weight.rows(), row_grain, thread, threads);
       if (first == last) continue;
       kernel(product.weight, rows, first, last, product.out.data, product.out.columns, scratch(thread));
       if (!product.bias) continue;
@@ -178,7 +183,9 @@ void CpuBackend::attend(const CacheLayout& layout, size_t layer, std::span<const
   const size_t tokens = attention_rows / heads, parts = (group + heads - 1) / heads;
 
   tasks_.clear();
-  for (const Run& run : runs)
+  size_t cost = 0;
+  for (const Run& run : runs) {
+    cost += run.rows * std::min(run.position + run.rows, options.window) * options.heads * size / 4;
     for (size_t first = 0; first < run.rows; first += tokens)
       for (size_t head = 0; head < layout.heads; head++)
         for (size_t part = 0; part < parts; part++) {
@@ -200,9 +207,10 @@ void CpuBackend::attend(const CacheLayout& layout, size_t layer, std::span<const
                             .key_offset = key_offset,
                             .value_offset = key_offset + layout.head_bytes});
         }
+  }
   reserve_scratch(attention_scratch(size));
   std::atomic<size_t> next{0};  // later tasks see more positions: whoever is free takes the next
-  pool_.run([&](unsigned thread) {
+  share(cost, [&](unsigned thread, unsigned) {
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks_.size();)
       kernels_.attend(tasks_[i], scratch(thread));
   });

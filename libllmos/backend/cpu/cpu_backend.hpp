@@ -37,6 +37,9 @@ class CpuBackend final : public Backend {
   void gather(Matrix x, std::span<const uint32_t> rows, Matrix out) override;
 
  private:
+  // Calls work(thread, threads) on every thread, or work(0, 1) when `cost`, in floats touched, is not worth a barrier.
+  template <typename Work>
+  void share(size_t cost, const Work& work);
   // Calls work(i) for every i in [0, count), spread over the threads when there is enough of it: `cost` is about what
   // one call costs, in floats touched.
   template <typename Work>
