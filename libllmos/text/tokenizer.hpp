@@ -2,7 +2,6 @@
 // Text to tokens and back.
 #pragma once
 
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,7 +29,7 @@ class Tokenizer {
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
   // The tokens of a text. Text need not be valid UTF-8: what is not becomes byte tokens, and decode() gives the same
-  // bytes back. Fails with EINVAL for texts of 2 GiB and more.
+  // bytes back. Fails with EINVAL for texts of more than 1 GiB.
   std::vector<TokenId> encode(std::string_view text, EncodeOptions options = {}) const;
 
   // The bytes of tokens. A token may hold part of a UTF-8 sequence only: to print while generating use Detokenizer.

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +18,20 @@ namespace llmos::core {
 
 using TokenId = int32_t;
 inline constexpr TokenId no_token = -1;
+
+// How vocabularies of characters write a space: U+2581.
+inline constexpr std::string_view escaped_space = "\xe2\x96\x81";
+
+// A set of bytes.
+class ByteSet {
+ public:
+  bool contains(char byte) const { return words_[index(byte) / 64] >> (index(byte) % 64) & 1; }
+  void insert(char byte) { words_[index(byte) / 64] |= uint64_t{1} << (index(byte) % 64); }
+
+ private:
+  static uint8_t index(char byte) { return static_cast<uint8_t>(byte); }
+  std::array<uint64_t, 4> words_{};
+};
 
 // How text becomes tokens.
 enum class TokenizerKind : uint32_t {
@@ -29,16 +42,19 @@ enum class TokenizerKind : uint32_t {
 
 // How byte_bpe cuts text into words before merging. Named for the first model that used it.
 enum class PreTokenizer : uint32_t {
-  none = 0,  // spm and char_bpe
-  fallback = 1,
+  none = 0,     // spm and char_bpe
+  unnamed = 1,  // for files that name none
   gpt2 = 2,
   llama3 = 3,
   qwen2 = 4,
   deepseek_llm = 5,
   deepseek_coder = 6,
   deepseek_v3 = 7,
-  smollm = 8,
+  starcoder = 8,
+  tekken = 9,
+  gpt4o = 10,
 };
+inline constexpr uint32_t pre_tokenizer_count = 11;
 
 // What a token is for; the numbers are those of tokenizer.ggml.token_type.
 enum class TokenType : uint8_t {
@@ -76,9 +92,15 @@ struct VocabularySource {
   std::vector<std::string_view> merges;  // "left right", by rank. Only the BPE kinds read them
 };
 
+struct TextSlot;
+struct MergeSlot;
+struct SpecialSlot;
+
+// Immutable; any number of threads may use one.
 class Vocabulary {
  public:
-  // Builds the tables. Fails with EBADMSG for duplicate tokens or arrays whose lengths disagree.
+  // Builds the tables. Fails with EBADMSG for duplicate tokens, arrays whose lengths disagree and ids out of range, and
+  // with E2BIG for more than 4 GiB of text.
   static Vocabulary build(const VocabularySource& source);
 
   // Attaches to an image made by build(); `image` must be 8-byte aligned and outlive the Vocabulary. Fails with
@@ -120,17 +142,18 @@ class Vocabulary {
   // The longest token with a text of its own (control, unknown, user-defined) that `text` begins with and that is at
   // most `limit` bytes long; no_token when there is none. Only user-defined ones unless `parse_special`.
   TokenId find_special_prefix(std::string_view text, size_t limit, bool parse_special) const;
-  // False when no such token begins with this byte.
-  bool may_begin_special(uint8_t byte) const;
+  // The bytes that such tokens begin with.
+  const ByteSet& special_first_bytes() const { return special_first_bytes_; }
+
+  // The bytes that stand right before a space (U+2581) inside of a token, other spaces left out. No token reaches
+  // across the place between any other byte and a space: a text may be cut there before it is tokenized.
+  const ByteSet& bytes_before_spaces() const { return bytes_before_spaces_; }
 
  private:
   Vocabulary() = default;
 
-  struct TextSlot;
-  struct MergeSlot;
-  struct SpecialSlot;
-  struct Header;
-  class Builder;
+  void require(TokenId id) const;
+  TokenId checked(TokenId id) const;
 
   std::vector<std::byte> owned_;  // empty when the image is somebody else's
   std::span<const std::byte> image_;
@@ -141,6 +164,8 @@ class Vocabulary {
   PreTokenizer pre_tokenizer_ = PreTokenizer::none;
   bool ignore_merges_ = false;
   SpecialTokens special_;
+  ByteSet special_first_bytes_;
+  ByteSet bytes_before_spaces_;
 
   std::span<const uint32_t> text_ends_;  // [size]: where each text ends in texts_
   std::span<const char> texts_;
