@@ -18,7 +18,7 @@
 #error "llmos needs Linux 6.12 or newer"
 #endif
 
-/* 6.13, 424a55a4a908 ("uaccess: add copy_struct_to_user helper") */
+/* 6.13 ("uaccess: add copy_struct_to_user helper") */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 static __always_inline int copy_struct_to_user(void __user *dst, size_t usize,
 					       const void *src, size_t ksize,
@@ -47,7 +47,7 @@ static __always_inline int copy_struct_to_user(void __user *dst, size_t usize,
 	fn(struct inode *dir, const struct qstr *name, struct dentry *dentry, unsigned int flags)
 #endif
 
-/* 6.17, 05fb0e666495 ("new helper: set_default_d_op()") */
+/* 6.17 ("new helper: set_default_d_op()") */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 static inline void set_default_d_op(struct super_block *sb, const struct dentry_operations *ops)
 {
