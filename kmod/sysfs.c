@@ -48,8 +48,11 @@ static ssize_t memory_peak_show(struct kobject *kobj, struct kobj_attribute *att
 static struct kobj_attribute version_attr = __ATTR_RO(version);
 static struct kobj_attribute memory_max_attr =
 	__ATTR(memory.max, 0644, memory_max_show, memory_max_store);
-static struct kobj_attribute memory_current_attr =
-	__ATTR(memory.current, 0444, memory_current_show, NULL);
+/* Not by __ATTR(), which would expand "current". */
+static struct kobj_attribute memory_current_attr = {
+	.attr = { .name = "memory.current", .mode = 0444 },
+	.show = memory_current_show,
+};
 static struct kobj_attribute memory_peak_attr =
 	__ATTR(memory.peak, 0444, memory_peak_show, NULL);
 
