@@ -72,7 +72,7 @@ class Sampler {
   // +infinity or when none is possible; -infinity means impossible. Does not accept() the choice.
   Sample sample(std::span<const float> logits);
 
-  // Counts a token, of the prompt or sampled, as recent.
+  // Counts a token, of the prompt or sampled, as recent. Fails with EINVAL for a token outside the vocabulary.
   void accept(TokenId token);
 
   // Forgets the recent tokens and starts the random sequence anew.
@@ -84,13 +84,17 @@ class Sampler {
     TokenId token;
   };
 
-  void load(std::span<const float> logits);
   void bias_and_penalise();
+  void check_logits() const;
   TokenId greedy() const;
   TokenId draw();
   void keep_top_k();
   void keep_top_p();
   void keep_min_p();
+  TokenId draw_by_temperature();
+  double weight(const Candidate& candidate, double temperature) const;
+  double total_weight(double temperature) const;
+  void report(std::span<const float> logits, Sample& sample);
 
   SamplerOptions options_;
   uint32_t vocabulary_size_;
@@ -98,8 +102,13 @@ class Sampler {
   std::deque<TokenId> recent_;
   std::unordered_map<TokenId, uint32_t> recent_counts_;
   std::vector<float> logits_;          // of this position, biased and penalised
-  std::vector<Candidate> candidates_;  // what is left of them, most probable first once cut
+  std::vector<Candidate> candidates_;  // what is left of them
+  bool sorted_ = false;                // the candidates stand best first
+  double best_logit_ = 0;
 };
+
+// ln Σ exp(logit): a token's log-probability is its logit less this. -infinity when all are.
+double log_sum_exp(std::span<const float> logits);
 
 // Finds stop strings in a stream of text, wherever token boundaries fall. Text that may be the beginning of a stop
 // string is held back until it is decided.

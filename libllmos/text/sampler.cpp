@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+#include "text/sampler.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cmath>
+
+#include "system/error.hpp"
+
+namespace llmos::core {
+namespace {
+
+constexpr float impossible = -std::numeric_limits<float>::infinity();
+
+void check(const SamplerOptions& options, uint32_t vocabulary_size) {
+  const auto require = [](bool holds, std::string_view name, auto value, std::string_view range) {
+    if (!holds) fail(EINVAL, "sampler: {} is {}; {} is possible", name, value, range);
+  };
+  require(vocabulary_size > 0, "vocabulary size", vocabulary_size, "at least 1");
+  require(options.temperature >= 0 && std::isfinite(options.temperature), "temperature", options.temperature,
+          "0 and more");
+  require(options.top_p > 0 && options.top_p <= 1, "top_p", options.top_p, "more than 0, up to 1,");
+  require(options.min_p >= 0 && options.min_p <= 1, "min_p", options.min_p, "0 to 1");
+  require(options.repeat_penalty > 0 && std::isfinite(options.repeat_penalty), "repeat_penalty", options.repeat_penalty,
+          "more than 0");
+  require(std::isfinite(options.frequency_penalty), "frequency_penalty", options.frequency_penalty, "a finite number");
+  require(std::isfinite(options.presence_penalty), "presence_penalty", options.presence_penalty, "a finite number");
+  require(options.penalty_last_n >= -1, "penalty_last_n", options.penalty_last_n, "-1 and more");
+  for (const LogitBias& bias : options.logit_bias) {
+    require(bias.token >= 0 && static_cast<uint32_t>(bias.token) < vocabulary_size, "a biased token", bias.token,
+            "a token of the vocabulary");
+    require(bias.bias < std::numeric_limits<float>::infinity(), "a logit bias", bias.bias, "a number or -infinity");
+  }
+}
+
+// More probable first; of equals, the lower id.
+constexpr auto better = [](const auto& a, const auto& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+};
+
+// The best `count` of the logits, best first, without sorting the rest. -infinity never is among them.
+template <typename Candidate>
+void select_best(std::span<const float> logits, size_t count, std::vector<Candidate>& best) {
+  best.clear();
+  for (size_t token = 0; token < logits.size(); ++token) {
+    const bool full = best.size() == count;
+    if (logits[token] <= (full ? best.front().logit : impossible)) continue;  // of equals, the first stays
+    if (full) {
+      std::ranges::pop_heap(best, better);
+      best.pop_back();
+    }
+    best.push_back({logits[token], static_cast<TokenId>(token)});
+    std::ranges::push_heap(best, better);
+  }
+  std::ranges::sort_heap(best, better);
+}
+
+}  // namespace
+
+Random::Random(uint64_t seed) {
+  for (uint64_t& word : state_) {  // splitmix64
+    seed += 0x9e3779b97f4a7c15;
+    uint64_t z = seed;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    word = z ^ z >> 31;
+  }
+}
+
+uint64_t Random::next() {  // xoshiro256** 1.0
+  const uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
+  const uint64_t shifted = state_[1] << 17;
+  state_[2] ^= state_[0];
+  state_[3] ^= state_[1];
+  state_[1] ^= state_[2];
+  state_[0] ^= state_[3];
+  state_[2] ^= shifted;
+  state_[3] = std::rotl(state_[3], 45);
+  return result;
+}
+
+double Random::uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+
+Sampler::Sampler(SamplerOptions options, uint32_t vocabulary_size)
+    : options_(std::move(options)), vocabulary_size_(vocabulary_size), random_(options_.seed) {
+  check(options_, vocabulary_size_);
+}
+
+void Sampler::reset() {
+  random_ = Random(options_.seed);
+  recent_.clear();
+  recent_counts_.clear();
+}
+
+void Sampler::accept(TokenId token) {
+  if (token < 0 || static_cast<uint32_t>(token) >= vocabulary_size_)
+    fail(EINVAL, "sampler: token {} is not in the vocabulary, which has {} tokens", token, vocabulary_size_);
+  if (options_.penalty_last_n == 0) return;
+  recent_.push_back(token);
+  ++recent_counts_[token];
+  if (options_.penalty_last_n < 0 || recent_.size() <= static_cast<size_t>(options_.penalty_last_n)) return;
+  const auto oldest = recent_counts_.find(recent_.front());
+  if (--oldest->second == 0) recent_counts_.erase(oldest);
+  recent_.pop_front();
+}
+
+Sample Sampler::sample(std::span<const float> logits) {
+  if (logits.size() != vocabulary_size_)
+    fail(EINVAL, "sampler: {} logits for a vocabulary of {} tokens", logits.size(), vocabulary_size_);
+  logits_.assign(logits.begin(), logits.end());
+  bias_and_penalise();
+  check_logits();
+  Sample sample{options_.temperature == 0 ? greedy() : draw(), std::numeric_limits<float>::quiet_NaN(), {}};
+  if (options_.log_probabilities > 0) report(logits, sample);
+  return sample;
+}
+
+void Sampler::bias_and_penalise() {
+  for (const LogitBias& bias : options_.logit_bias) logits_[static_cast<size_t>(bias.token)] += bias.bias;
+  for (const auto& [token, count] : recent_counts_) {
+    float& logit = logits_[static_cast<size_t>(token)];
+    logit = logit <= 0 ? logit * options_.repeat_penalty : logit / options_.repeat_penalty;
+    logit -= static_cast<float>(count) * options_.frequency_penalty + options_.presence_penalty;
+  }
+}
+
+void Sampler::check_logits() const {
+  // Neither NaN nor +infinity is less than +infinity.
+  const auto sound = [](float logit) { return logit < std::numeric_limits<float>::infinity(); };
+  const auto bad = std::ranges::find_if_not(logits_, sound);
+  if (bad != logits_.end()) fail(EDOM, "sampler: the logit of token {} is {}", bad - logits_.begin(), *bad);
+}
+
+TokenId Sampler::greedy() const {
+  const auto best = std::ranges::max_element(logits_);
+  if (*best == impossible) fail(EDOM, "sampler: no token is possible");
+  return static_cast<TokenId>(best - logits_.begin());
+}
+
+TokenId Sampler::draw() {
+  keep_top_k();
+  if (candidates_.empty()) fail(EDOM, "sampler: no token is possible");
+  best_logit_ = std::ranges::min(candidates_, better).logit;
+  keep_top_p();
+  keep_min_p();
+  return draw_by_temperature();
+}
+
+void Sampler::keep_top_k() {
+  sorted_ = options_.top_k > 0 && options_.top_k < vocabulary_size_;
+  if (sorted_) return select_best(logits_, options_.top_k, candidates_);
+  candidates_.clear();
+  for (size_t token = 0; token < logits_.size(); ++token)
+    if (logits_[token] != impossible) candidates_.push_back({logits_[token], static_cast<TokenId>(token)});
+}
+
+// How probable a candidate is beside the best one.
+double Sampler::weight(const Candidate& candidate, double temperature) const {
+  return std::exp((static_cast<double>(candidate.logit) - best_logit_) / temperature);
+}
+
+double Sampler::total_weight(double temperature) const {
+  double total = 0;
+  for (const Candidate& candidate : candidates_) total += weight(candidate, temperature);
+  return total;
+}
+
+// The best candidates, one after another, until their weights reach top_p of all. Unsorted ones come off a heap, so
+// that only as many are sorted as are kept.
+void Sampler::keep_top_p() {
+  if (options_.top_p >= 1) return;
+  constexpr auto worse = [](const Candidate& a, const Candidate& b) { return better(b, a); };
+  double left = options_.top_p * total_weight(1);
+  size_t kept = 0;
+  if (!sorted_) std::ranges::make_heap(candidates_, worse);
+  while (kept < candidates_.size() && (left > 0 || kept == 0)) {
+    if (!sorted_) std::pop_heap(candidates_.begin(), candidates_.end() - static_cast<ptrdiff_t>(kept), worse);
+    left -= weight(sorted_ ? candidates_[kept] : candidates_[candidates_.size() - 1 - kept], 1);
+    ++kept;
+  }
+  if (!sorted_) std::ranges::reverse(candidates_);  // the heap's pops went to the end, the best one last
+  candidates_.resize(kept);
+}
+
+void Sampler::keep_min_p() {
+  if (options_.min_p <= 0) return;
+  const float least = best_logit_ + std::log(options_.min_p);
+  std::erase_if(candidates_, [&](const Candidate& candidate) { return candidate.logit < least; });
+}
+
+TokenId Sampler::draw_by_temperature() {
+  const double temperature = options_.temperature;
+  double left = random_.uniform() * total_weight(temperature);
+  for (const Candidate& candidate : candidates_) {
+    left -= weight(candidate, temperature);
+    if (left < 0) return candidate.token;
+  }
+  return candidates_.back().token;  // what rounding left over
+}
+
+void Sampler::report(std::span<const float> logits, Sample& sample) {
+  const double normaliser = log_sum_exp(logits);
+  const auto log_probability = [&](float logit) { return static_cast<float>(logit - normaliser); };
+  sample.log_probability = log_probability(logits[static_cast<size_t>(sample.token)]);
+  select_best(logits, options_.log_probabilities, candidates_);
+  for (const Candidate& candidate : candidates_)
+    sample.top.push_back({candidate.token, log_probability(candidate.logit)});
+}
+
+double log_sum_exp(std::span<const float> logits) {
+  if (logits.empty()) return impossible;
+  const double best = *std::ranges::max_element(logits);
+  if (best == impossible) return best;
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - best);
+  return best + std::log(sum);
+}
+
+}  // namespace llmos::core
