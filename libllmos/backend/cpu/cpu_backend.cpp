@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "backend/cpu/dequantize.hpp"
 #include "system/error.hpp"
@@ -93,33 +94,27 @@ void CpuBackend::norm(Matrix x, const float* weight, float epsilon, Matrix out) 
 // The rows as the kernels want them; quantised into memory that the next call reuses.
 ActivationRows CpuBackend::prepare(Matrix x, bool quantized) {
   ActivationRows rows;
-  rows.values = x.data;
+  rows.first.values = x.data;
   rows.rows = x.rows;
   rows.columns = rows.value_stride = x.columns;
   if (!quantized) return rows;
 
-  const size_t blocks = x.columns / quant_block;
-  rows.scale_stride = blocks;
-  rows.quant_stride = round_up(x.columns, quant_padding) + quant_padding;
-  const size_t quant_bytes = x.rows * rows.quant_stride, scale_bytes = round_up(x.rows * blocks * 4, 64);
-  const size_t bytes = 2 * quant_bytes + 3 * scale_bytes;
+  rows.quant_stride = round_up(x.columns, 256) + quant_padding;
+  rows.scale_stride = round_up(x.columns / quant_block, 8);
+  const size_t quant_bytes = x.rows * rows.quant_stride, scale_bytes = x.rows * rows.scale_stride * sizeof(float);
+  const size_t bytes = 2 * quant_bytes + 4 * scale_bytes;
   if (bytes > quantized_bytes_) {
     quantized_ = allocate(bytes);
     quantized_bytes_ = bytes;
   }
-  auto* quants = reinterpret_cast<int8_t*>(quantized_.get());
-  auto* split = quants + quant_bytes;
-  auto* scales = reinterpret_cast<float*>(split + quant_bytes);
-  auto* sums = reinterpret_cast<int32_t*>(scales + scale_bytes / 4);
-  each(x.rows, x.columns, [&](size_t i) {
-    kernels_.quantize(
-        x.row(i), x.columns,
-        {quants + i * rows.quant_stride, split + i * rows.quant_stride, scales + i * blocks, sums + i * blocks * 2});
-  });
-  rows.quants = quants;
-  rows.split = split;
-  rows.scales = scales;
-  rows.sums = sums;
+  std::byte* place = quantized_.get();
+  const auto next = [&](size_t size) { return std::exchange(place, place + size); };
+  rows.first.quants = reinterpret_cast<int8_t*>(next(quant_bytes));
+  rows.first.split = reinterpret_cast<int8_t*>(next(quant_bytes));
+  rows.first.scales = reinterpret_cast<float*>(next(scale_bytes));
+  rows.first.scaled_sums = reinterpret_cast<float*>(next(scale_bytes));
+  rows.first.sums = reinterpret_cast<int32_t*>(next(2 * scale_bytes));
+  each(x.rows, x.columns, [&](size_t i) { kernels_.quantize(rows.row(i), x.columns); });
   return rows;
 }
 

@@ -7,37 +7,37 @@
 
 namespace llmos::core::LLMOS_SET {
 
-// Where value i of a row goes in the `split` order: the set's 4-bit kernels read `split_blocks` blocks at once, first
-// all their low halves (values 0..15), then all their high halves.
-#if defined(__AVX512F__) && defined(__AVX512VNNI__)
-inline constexpr size_t split_blocks = 4;
-#else
-inline constexpr size_t split_blocks = 2;
-#endif
+// The `split` order of groups of 8 blocks, as the 256-bit kernels meet them: blocks j and j + 4 side by side, first
+// their low halves (values 0..15), then their high halves.
+inline int8_t* split_place(int8_t* split, size_t block) {
+  const size_t group = block / 8, j = block % 4, side = block % 8 / 4;
+  return split + group * 256 + j * 64 + side * 16;
+}
 
-inline void quantize(const float* x, size_t columns, const QuantizedRow& out) {
+inline void quantize(const ActivationRow& row, size_t columns) {
   for (size_t block = 0; block < columns / quant_block; block++) {
-    const float* source = x + block * quant_block;
+    const float* source = row.values + block * quant_block;
     Float peak = zero();
     for (size_t i = 0; i < quant_block; i += lanes) peak = larger(peak, magnitude(load(source + i)));
     const float scale = largest(peak) / 127.0f;
     const Float inverse = set(scale > 0 ? 1.0f / scale : 0.0f);
-    int8_t* quants = out.quants + block * quant_block;
     int32_t rounded[quant_block];
     for (size_t i = 0; i < quant_block; i += lanes) {
       const Int part = round_to_int(load(source + i) * inverse);
       std::memcpy(rounded + i, &part, sizeof part);
     }
-    out.scales[block] = scale;
+    int8_t* quants = row.quants + block * quant_block;
     for (size_t i = 0; i < quant_block; i++) quants[i] = static_cast<int8_t>(rounded[i]);
+    int32_t* sums = row.sums + 2 * block;
     for (size_t half = 0; half < 2; half++) {
-      int32_t sum = 0;
-      for (size_t i = 0; i < 16; i++) sum += rounded[half * 16 + i];
-      out.sums[2 * block + half] = sum;
+      sums[half] = 0;
+      for (size_t i = 0; i < 16; i++) sums[half] += rounded[half * 16 + i];
     }
-    int8_t* group = out.split + block / split_blocks * split_blocks * quant_block + block % split_blocks * 16;
-    std::memcpy(group, quants, 16);
-    std::memcpy(group + split_blocks * 16, quants + 16, 16);
+    row.scales[block] = scale;
+    row.scaled_sums[block] = scale * static_cast<float>(sums[0] + sums[1]);
+    int8_t* place = split_place(row.split, block);
+    std::memcpy(place, quants, 16);
+    std::memcpy(place + 32, quants + 16, 16);
   }
 }
 

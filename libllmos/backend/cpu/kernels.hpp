@@ -16,21 +16,26 @@ namespace llmos::core {
 
 inline constexpr size_t quant_block = 32;  // activations share a scale by 32
 
-// Rows of activations, as floats and, for quantised weights, as bytes: value = scale * quant. Strides count elements.
-struct ActivationRows {
-  const float* values = nullptr;
-  const int8_t* quants = nullptr;  // in [-127, 127]
-  const int8_t* split = nullptr;   // the same bytes in the order in which the set's 4-bit kernels meet them
-  const float* scales = nullptr;   // one for each 32 quants
-  const int32_t* sums = nullptr;   // of each 16 quants
-  size_t rows = 0, columns = 0;
-  size_t value_stride = 0, quant_stride = 0, scale_stride = 0;
+// A row of activations, as floats and, for quantised weights, as bytes: value = scale * quant.
+struct ActivationRow {
+  float* values;
+  int8_t* quants;      // in [-127, 127]
+  int8_t* split;       // the same bytes in the order in which the set's 4-bit kernels meet them
+  float* scales;       // one for each 32 quants
+  float* scaled_sums;  // scale * sum of each 32 quants
+  int32_t* sums;       // of each 16 quants
 };
 
-struct QuantizedRow {
-  int8_t *quants, *split;
-  float* scales;
-  int32_t* sums;
+// Rows one below the other; strides count elements. Without quants only float weights can be multiplied.
+struct ActivationRows {
+  ActivationRow first{};
+  size_t rows = 0, columns = 0;
+  size_t value_stride = 0, quant_stride = 0, scale_stride = 0;
+
+  ActivationRow row(size_t t) const {
+    return {first.values + t * value_stride, first.quants + t * quant_stride,      first.split + t * quant_stride,
+            first.scales + t * scale_stride, first.scaled_sums + t * scale_stride, first.sums + t * scale_stride * 2};
+  }
 };
 
 // Bytes that a matrix kernel may read beyond the last quant of a row, and the scratch memory it needs.
@@ -75,7 +80,7 @@ constexpr size_t attention_scratch(size_t head_size) {
 struct Kernels {
   std::string_view name;
 
-  void (*quantize)(const float* x, size_t columns, const QuantizedRow& out);
+  void (*quantize)(const ActivationRow& row, size_t columns);  // fills all from the values
   MatrixKernel matvec;  // for a few rows of x: walks the weights once, straight from their plain layout
   MatrixKernel matmul;  // for many: unpacks panels of weights into scratch and multiplies tiles
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The avx512 set.
-#include "backend/cpu/matvec_portable.hpp"
+#include "backend/cpu/matvec.hpp"
 #include "backend/cpu/table.hpp"
 
 namespace llmos::core {

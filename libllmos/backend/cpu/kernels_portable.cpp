@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The portable set: compiled for the baseline of the target.
-#include "backend/cpu/matvec_portable.hpp"
+#include "backend/cpu/matvec.hpp"
 #include "backend/cpu/table.hpp"
 
 namespace llmos::core {
