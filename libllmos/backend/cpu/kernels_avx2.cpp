@@ -6,7 +6,7 @@
 namespace llmos::core {
 
 const Kernels& avx2_kernels() {
-  static const Kernels table = LLMOS_SET::make_table("avx2", LLMOS_SET::matvec, LLMOS_SET::matvec);
+  static const Kernels table = avx2::make_table("avx2", avx2::matvec, avx2::matvec);
   return table;
 }
 

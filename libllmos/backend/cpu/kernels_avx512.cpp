@@ -6,7 +6,7 @@
 namespace llmos::core {
 
 const Kernels& avx512_kernels() {
-  static const Kernels table = LLMOS_SET::make_table("avx512", LLMOS_SET::matvec, LLMOS_SET::matvec);
+  static const Kernels table = avx512::make_table("avx512", avx512::matvec, avx512::matvec);
   return table;
 }
 

@@ -6,7 +6,7 @@
 namespace llmos::core {
 
 const Kernels& portable_kernels() {
-  static const Kernels table = LLMOS_SET::make_table("portable", LLMOS_SET::matvec, LLMOS_SET::matvec);
+  static const Kernels table = portable::make_table("portable", portable::matvec, portable::matvec);
   return table;
 }
 
