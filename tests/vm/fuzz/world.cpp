@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#include "world.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdio>
+#include <cstring>
+
+namespace llmos::fuzz {
+
+using guest::page;
+
+alignas(page) static thread_local std::byte scratch_buffer[World::buffer_size];
+
+World::World(Shared& shared, const Options& options, unsigned process, std::array<int, 2> post)
+    : shared(shared), options(options), process(process), post(post) {
+  for (auto& kind : fds_)
+    for (auto& fd : kind) fd = -1;
+}
+
+int World::fd(Random& random, Kind kind) const {
+  const size_t wanted = random.chance(95) ? static_cast<size_t>(kind) : random.below(kinds);
+  const size_t slot = random.below(fds_per_kind);
+  if (random.chance(1)) return random.pick({-1, AT_FDCWD, 3000, INT_MAX, INT_MIN});
+  return fds_[wanted][slot];
+}
+
+long World::keep(Random& random, Kind kind, int fd) {
+  const size_t slot = random.below(fds_per_kind);
+  if (fd < 0) return -errno;
+  const int old = fds_[static_cast<size_t>(kind)][slot].exchange(fd);
+  if (old >= 0) close(old);
+  return fd;
+}
+
+long World::drop(Random& random, Kind kind) {
+  const int old = fds_[static_cast<size_t>(kind)][random.below(fds_per_kind)].exchange(-1);
+  return old < 0 ? -EBADF : result(close(old));
+}
+
+std::byte* World::window(size_t index) { return reinterpret_cast<std::byte*>(0x100000000000 + index * 2 * window_size); }
+
+std::byte* World::address(Random& random) {
+  std::byte* base = window(random.below(windows));
+  switch (random.below(8)) {
+    case 0: return base + random.below(window_size);
+    case 1: return base + guest::huge_page * random.below(4);
+    case 2: return base + page * random.below(2 * guest::huge_page / page);
+    default: return base;
+  }
+}
+
+size_t World::length(Random& random) {
+  switch (random.below(6)) {
+    case 0: return random.between(1, page);
+    case 1: return random.between(1, 64 * guest::KiB);
+    case 2: return page * random.between(1, 32);
+    case 3: return random.between(1, window_size / 2);
+    default: return guest::huge_page * random.between(1, 4);
+  }
+}
+
+void* World::buffer(Random& random) const {
+  std::byte* place = address(random);
+  const size_t offset = random.below(buffer_size);
+  const uint64_t garbage = random.garbage();
+  switch (random.below(24)) {
+    case 0: return reinterpret_cast<void*>(garbage);
+    case 1:
+    case 2: return place;
+    case 3: return scratch_buffer + offset;
+    default: return scratch_buffer;
+  }
+}
+
+void World::violation(const std::string& text) {
+  if (!shared.violated.exchange(true)) snprintf(shared.violation, sizeof(shared.violation), "%s", text.c_str());
+  shared.stop = true;
+}
+
+void random_name(Random& random, char (&out)[LLMOS_NAME_SIZE]) {
+  const uint64_t number = random.below(names), kind = random.below(400);
+  memset(out, 0, sizeof(out));
+  switch (kind) {
+    case 0: return;
+    case 1: memset(out, 'x', sizeof(out)); return;
+    case 2: memset(out, 'x', sizeof(out) - 1); return;
+    case 3: strcpy(out, ".hidden"); return;
+    case 4: strcpy(out, "../etc"); return;
+    case 5: strcpy(out, "-m"); return;
+    case 6: strcpy(out, "a b\n"); return;
+    case 7:
+      for (char& c : out) c = static_cast<char>(random.next());
+      return;
+    default: snprintf(out, sizeof(out), "m%lu", number);
+  }
+}
+
+std::string model_path(Random& random) {
+  char name[LLMOS_NAME_SIZE];
+  random_name(random, name);
+  name[sizeof(name) - 1] = 0;
+  return guest::models_dir + "/" + name;
+}
+
+// ---- memory that may not be there ----
+
+FaultPoint& fault_point() {
+  static thread_local FaultPoint point;
+  return point;
+}
+
+static void on_fault(int signal, siginfo_t* info, void*) {
+  if (fault_point().armed) siglongjmp(fault_point().place, 1);
+  char text[96];
+  const int length = snprintf(text, sizeof(text), "fuzz: signal %d at %p outside of a call\n", signal, info->si_addr);
+  if (write(2, text, length) < 0) _exit(98);
+  _exit(99);
+}
+
+void catch_faults() {
+  struct sigaction action = {};
+  action.sa_sigaction = on_fault;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  sigaction(SIGBUS, &action, nullptr);
+  sigaction(SIGSEGV, &action, nullptr);
+}
+
+}  // namespace llmos::fuzz
