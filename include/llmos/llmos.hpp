@@ -7,7 +7,8 @@
 //   llmos::Model model = store.load("gemma-3-270m.gguf");  // once per machine; then a mapping
 //   std::span<const std::byte> bytes = model.bytes();
 //
-// Objects own their handles, can be moved and not copied, and may be used from any thread. What fails throws llmos::Error.
+// Objects own their handles, can be moved and not copied, and may be used from any thread. What fails throws
+// llmos::Error.
 #ifndef LLMOS_LLMOS_HPP
 #define LLMOS_LLMOS_HPP
 
@@ -210,9 +211,9 @@ struct Nodes {
   uint32_t policy = LLMOS_NODES_LOCAL;
   uint64_t mask = 0;
 
-  static Nodes local() { return {}; }                                                                // the caller's first
+  static Nodes local() { return {}; }  // the caller's first
   static Nodes bind(std::initializer_list<int> nodes) { return {LLMOS_NODES_BIND, mask_of(nodes)}; }  // only these
-  static Nodes interleave(std::initializer_list<int> nodes = {}) {                                   // of all, if empty
+  static Nodes interleave(std::initializer_list<int> nodes = {}) {  // of all, if empty
     return {LLMOS_NODES_INTERLEAVE, mask_of(nodes)};
   }
 
@@ -247,9 +248,9 @@ struct ModelOptions {
   bool evictable = false;
   int priority = 0;
   bool replace = false;
-  std::vector<std::byte> signature{};                   // detached PKCS#7 (DER)
-  std::function<bool(const Progress&)> progress{};      // on the calling thread; false cancels
-  unsigned threads = 0;                                 // 0: the library chooses
+  std::vector<std::byte> signature{};               // detached PKCS#7 (DER)
+  std::function<bool(const Progress&)> progress{};  // on the calling thread; false cancels
+  unsigned threads = 0;                             // 0: the library chooses
 };
 
 // From whom a model is taken.
@@ -412,8 +413,8 @@ class Writer {
   detail::Owned<llmos_writer, llmos_writer_close> handle_;
 };
 
-// Where models are. Models outlive the object in the kernel's store; in the process's own, the last Store to go takes them
-// along, except those that are open.
+// Where models are. Models outlive the object in the kernel's store; in the process's own, the last Store to go takes
+// them along, except those that are open.
 class Store {
  public:
   explicit Store(StoreKind kind = StoreKind::automatic) {
@@ -431,8 +432,14 @@ class Store {
     struct llmos_query query {};
     query.size = sizeof(query);
     detail::check(llmos_store_query(handle(), &query));
-    return {query.abi,         query.features,  query.memory_max, query.memory_current,
-            query.memory_peak, query.page_size, query.models,     query.keyring,
+    return {query.abi,
+            query.features,
+            query.memory_max,
+            query.memory_current,
+            query.memory_peak,
+            query.page_size,
+            query.models,
+            query.keyring,
             (query.flags & LLMOS_QUERY_SIGNATURE_REQUIRED) != 0};
   }
 
@@ -492,9 +499,7 @@ class Store {
     return change_access(name, subject, keep_access ? LLMOS_REVOKE_KEEP_ACCESS : 0);
   }
   // Gives back the right to open the model.
-  void allow(const std::string& name, const Subject& subject) {
-    change_access(name, subject, LLMOS_REVOKE_ALLOW);
-  }
+  void allow(const std::string& name, const Subject& subject) { change_access(name, subject, LLMOS_REVOKE_ALLOW); }
 
   std::vector<Grant> grants(const std::string& name) const {
     std::vector<Grant> grants;
@@ -502,8 +507,7 @@ class Store {
       grants.emplace_back(*grant);
       return true;
     });
-    callback.finish(
-        llmos_store_grants(handle(), name.c_str(), callback.invoke<const struct llmos_grant*>, &callback));
+    callback.finish(llmos_store_grants(handle(), name.c_str(), callback.invoke<const struct llmos_grant*>, &callback));
     return grants;
   }
 

@@ -43,8 +43,8 @@ inline void need(const void* pointer, const char* what) {
   if (!pointer) fail(EINVAL, "the argument \"{}\" is NULL", what);
 }
 
-// A struct that begins with its size, as this library knows it: zero-extended when the caller's is older, refused when it is
-// newer and says something this library does not know.
+// A struct that begins with its size, as this library knows it: zero-extended when the caller's is older, refused when
+// it is newer and says something this library does not know.
 template <typename Struct>
 Struct sized(const Struct* given, const char* what) {
   need(given, what);
@@ -54,7 +54,8 @@ Struct sized(const Struct* given, const char* what) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(given);
   std::memcpy(&ours, given, std::min<size_t>(given->size, sizeof(ours)));
   for (size_t i = sizeof(ours); i < given->size; ++i)
-    if (bytes[i]) fail(E2BIG, "\"{}\" says more than this library knows: it is older than the program, update it", what);
+    if (bytes[i])
+      fail(E2BIG, "\"{}\" says more than this library knows: it is older than the program, update it", what);
   ours.size = sizeof(ours);
   return ours;
 }
@@ -64,7 +65,8 @@ template <typename Struct>
 void give(Struct* to, const Struct& ours, const char* what) {
   need(to, what);
   const auto size = to->size;
-  if (size < sizeof(to->size)) fail(EINVAL, "the field \"size\" of \"{}\" is {}; set it to sizeof(*{})", what, size, what);
+  if (size < sizeof(to->size))
+    fail(EINVAL, "the field \"size\" of \"{}\" is {}; set it to sizeof(*{})", what, size, what);
   std::memcpy(to, &ours, std::min<size_t>(size, sizeof(ours)));
   to->size = size;
 }

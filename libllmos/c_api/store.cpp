@@ -28,8 +28,8 @@ void check_name_field(const char (&name)[Size]) {
 }
 
 llmos_model_options options_of(const llmos_model_options* options) {
-  constexpr uint32_t known = LLMOS_OPTION_UID | LLMOS_OPTION_GID | LLMOS_OPTION_MODE | LLMOS_OPTION_EVICTABLE |
-                             LLMOS_OPTION_REPLACE;
+  constexpr uint32_t known =
+      LLMOS_OPTION_UID | LLMOS_OPTION_GID | LLMOS_OPTION_MODE | LLMOS_OPTION_EVICTABLE | LLMOS_OPTION_REPLACE;
   llmos_model_options ours{};
   ours.size = sizeof(ours);
   if (options) ours = sized(options, "options");

@@ -62,8 +62,10 @@ Argument named(const std::string& name) {
 [[noreturn]] void fail_query() {
   const int code = errno;
   if (code == EPROTO)
-    fail(code, "the llmos module does not speak version {} of the ABI, which this library needs: install the same "
-               "version of both, and load that module", LLMOS_ABI_VERSION);
+    fail(code,
+         "the llmos module does not speak version {} of the ABI, which this library needs: install the same "
+         "version of both, and load that module",
+         LLMOS_ABI_VERSION);
   if (code == EOPNOTSUPP) fail(code, "the llmos module that is loaded cannot hold models: load a newer one");
   errno = code;
   fail_errno(fmt::format("{} does not answer", kDevicePath));
@@ -76,14 +78,19 @@ Argument named(const std::string& name) {
     case EEXIST:
       fail(code, "there is a model \"{}\" already: give another name, or replace it", name);
     case EPERM:
-      fail(code, "cannot make model \"{}\" for uid {} and gid {}: another owner needs CAP_CHOWN, and replacing a model "
-                 "its owner or CAP_SYS_ADMIN", name, static_cast<int>(create.uid), static_cast<int>(create.gid));
+      fail(code,
+           "cannot make model \"{}\" for uid {} and gid {}: another owner needs CAP_CHOWN, and replacing a model "
+           "its owner or CAP_SYS_ADMIN",
+           name, static_cast<int>(create.uid), static_cast<int>(create.gid));
     case EDQUOT:
-      fail(code, "model \"{}\" needs {} bytes, more than the limit on all models leaves: remove or evict a model, or "
-                 "raise memory_max of the llmos module", name, create.bytes);
+      fail(code,
+           "model \"{}\" needs {} bytes, more than the limit on all models leaves: remove or evict a model, or "
+           "raise /sys/fs/llmos/memory.max",
+           name, create.bytes);
     case ENOMEM:
       if (create.failed_node >= 0)
-        fail(code, "NUMA node {} has not the memory for model \"{}\" of {} bytes: choose other nodes, or free memory there",
+        fail(code,
+             "NUMA node {} has not the memory for model \"{}\" of {} bytes: choose other nodes, or free memory there",
              create.failed_node, name, create.bytes);
       fail(code, "not enough memory for model \"{}\" of {} bytes: free some, or raise memory.max of this cgroup", name,
            create.bytes);
@@ -98,8 +105,10 @@ Argument named(const std::string& name) {
     case EEXIST:
       fail(code, "a model \"{}\" has appeared meanwhile: give another name, or replace it", name);
     case ENOKEY:
-      fail(code, "model \"{}\" has no signature by a certificate that the kernel trusts: sign it, or add the signer's "
-                 "certificate to the keyring .llmos", name);
+      fail(code,
+           "model \"{}\" has no signature by a certificate that the kernel trusts: sign it, or add the signer's "
+           "certificate to the keyring .llmos",
+           name);
     case EKEYREJECTED:
       fail(code, "the signature does not fit the content of model \"{}\": file or signature was changed", name);
     case EBADMSG:
@@ -122,7 +131,7 @@ Device::Device() : fd_(::open(kDevicePath, O_RDWR | O_CLOEXEC)) {
 }
 
 struct llmos_query Device::query() const {
-  struct llmos_query query{};
+  struct llmos_query query {};
   query.abi = LLMOS_ABI_VERSION;
   query.features = kFeatures;
   if (command(fd_.get(), LLMOS_QUERY, query) < 0) fail_query();
@@ -162,7 +171,8 @@ void Device::revoke(struct llmos_model_revoke& revoke) const {
   if (command(fd_.get(), LLMOS_MODEL_REVOKE, revoke) == 0) return;
   if (errno == ESRCH) fail(ESRCH, "there is no process {} to revoke model \"{}\" from", revoke.value, revoke.name);
   if (errno == ENOSPC)
-    fail(ENOSPC, "the deny list of model \"{}\" is full: allow somebody again, or revoke from a whole cgroup", revoke.name);
+    fail(ENOSPC, "the deny list of model \"{}\" is full: allow somebody again, or revoke from a whole cgroup",
+         revoke.name);
   fail_named("revoke", revoke.name);
 }
 
@@ -184,13 +194,13 @@ std::vector<struct llmos_grant> Device::grants(const std::string& name) const {
 }
 
 struct llmos_model_stat model_stat(int fd, const std::string& name) {
-  struct llmos_model_stat stat{};
+  struct llmos_model_stat stat {};
   if (command(fd, LLMOS_MODEL_STAT, stat) < 0) fail_errno(fmt::format("cannot look at model \"{}\"", name));
   return stat;
 }
 
 bool model_fill(int fd, const std::string& name, int file, uint64_t offset, uint64_t length) {
-  struct llmos_model_fill fill{};
+  struct llmos_model_fill fill {};
   fill.fd = file;
   fill.offset = offset;
   fill.source_offset = offset;
@@ -198,21 +208,22 @@ bool model_fill(int fd, const std::string& name, int file, uint64_t offset, uint
   if (command(fd, LLMOS_MODEL_FILL, fill) == 0) return true;
   if (errno == EINVAL || errno == EOPNOTSUPP || errno == ENOTTY) return false;
   if (errno == ENODATA)
-    fail(ENODATA, "the file ended at byte {} of model \"{}\": it became shorter while it was read", offset + fill.done, name);
+    fail(ENODATA, "the file ended at byte {} of model \"{}\": it became shorter while it was read", offset + fill.done,
+         name);
   fail_errno(fmt::format("cannot read byte {} of the file into model \"{}\"", offset + fill.done, name));
 }
 
 void model_seal(int fd, const std::string& name, std::span<const std::byte> signature) {
   if (signature.size() > LLMOS_SIGNATURE_MAX)
     fail(EINVAL, "the signature has {} bytes; at most {} are allowed", signature.size(), LLMOS_SIGNATURE_MAX);
-  struct llmos_model_seal seal{};
+  struct llmos_model_seal seal {};
   seal.signature = reinterpret_cast<uintptr_t>(signature.data());
   seal.signature_size = static_cast<uint32_t>(signature.size());
   if (command(fd, LLMOS_MODEL_SEAL, seal) < 0) fail_seal(name);
 }
 
 int model_dmabuf(int fd, const std::string& name, uint32_t flags) {
-  struct llmos_model_dmabuf dmabuf{};
+  struct llmos_model_dmabuf dmabuf {};
   dmabuf.flags = flags;
   const int result = command(fd, LLMOS_MODEL_DMABUF, dmabuf);
   if (result < 0) fail_errno(fmt::format("cannot export model \"{}\" as a dma-buf", name));

@@ -121,7 +121,8 @@ Digest digest_file(int fd, uint64_t size, unsigned threads, const Digested& dige
     buffer.resize(kChunk);
     const ssize_t got = pread_all(fd, {buffer.data(), length}, offset);
     if (got < 0) fail_errno(fmt::format("cannot read the file at byte {} to digest it", offset));
-    if (static_cast<size_t>(got) < length) fail(ENODATA, "the file became shorter than {} bytes while it was read", size);
+    if (static_cast<size_t>(got) < length)
+      fail(ENODATA, "the file became shorter than {} bytes while it was read", size);
     return buffer.data();
   });
 }

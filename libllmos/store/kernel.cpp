@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The kernel's store: /dev/llmos for commands, /sys/fs/llmos/models for opening.
+#include "store/kernel.hpp"
+
 #include <fcntl.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "store/device.hpp"
-#include "store/kernel.hpp"
 #include "store/kernel_model.hpp"
 #include "system/error.hpp"
 
@@ -48,15 +50,29 @@ class KernelWriter final : public Writer {
   const uint64_t size_;
 };
 
+// Without the right to use the device (or in a container that has none), models can still be opened, listed and looked
+// at.
 class KernelStore final : public Store {
  public:
+  KernelStore() {
+    try {
+      device_.emplace();
+    } catch (const Failure& failure) {
+      if (!models_mounted()) throw;
+      refusal_ = failure;
+    }
+  }
+
   int kind() const override { return LLMOS_STORE_KERNEL; }
-  struct llmos_query query() override { return device_.query(); }
+  bool may_load() const override { return device_.has_value(); }
+  struct llmos_query query() override {
+    return device().query();
+  }
 
   std::unique_ptr<Model> open(const std::string& name) override { return open_kernel_model(name); }
 
   std::unique_ptr<Writer> create(const llmos_model_options& options) override {
-    struct llmos_model_create create{};
+    struct llmos_model_create create {};
     put_name(create.name, options.name);
     create.bytes = options.bytes;
     create.uid = options.flags & LLMOS_OPTION_UID ? options.uid : static_cast<__u32>(-1);
@@ -68,7 +84,7 @@ class KernelStore final : public Store {
     create.priority = options.priority;
     if (options.flags & LLMOS_OPTION_EVICTABLE) create.flags |= LLMOS_MODEL_EVICTABLE;
     if (options.flags & LLMOS_OPTION_REPLACE) create.flags |= LLMOS_CREATE_REPLACE;
-    Fd fd = device_.create(create);
+    Fd fd = device().create(create);
     return std::make_unique<KernelWriter>(std::move(fd), create.name, create.bytes);
   }
 
@@ -76,7 +92,7 @@ class KernelStore final : public Store {
     std::vector<struct llmos_model_stat> models;
     for (const std::string& name : kernel_model_names()) {
       try {
-        models.push_back(device_.stat(name));
+        models.push_back(stat(name));
       } catch (const Failure& failure) {
         if (failure.code() != ENOENT) throw;  // removed since its name was read
       }
@@ -84,15 +100,23 @@ class KernelStore final : public Store {
     return models;
   }
 
-  struct llmos_model_stat stat(const std::string& name) override { return device_.stat(name); }
-  void remove(const std::string& name) override { device_.remove(name); }
-  void set(const struct llmos_model_set& set) override { device_.set(set); }
-  void evict(const std::string& name) override { device_.evict(name); }
-  void revoke(struct llmos_model_revoke& revoke) override { device_.revoke(revoke); }
-  std::vector<struct llmos_grant> grants(const std::string& name) override { return device_.grants(name); }
+  struct llmos_model_stat stat(const std::string& name) override {
+    return device_ ? device_->stat(name) : stat_kernel_file(name);
+  }
+  void remove(const std::string& name) override { device().remove(name); }
+  void set(const struct llmos_model_set& set) override { device().set(set); }
+  void evict(const std::string& name) override { device().evict(name); }
+  void revoke(struct llmos_model_revoke& revoke) override { device().revoke(revoke); }
+  std::vector<struct llmos_grant> grants(const std::string& name) override { return device().grants(name); }
 
  private:
-  const Device device_;
+  const Device& device() const {
+    if (!device_) throw *refusal_;
+    return *device_;
+  }
+
+  std::optional<Device> device_;
+  std::optional<Failure> refusal_;  // why there is no device
 };
 
 }  // namespace

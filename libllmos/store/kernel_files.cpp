@@ -25,11 +25,12 @@ std::string path_of(const std::string& name) { return fmt::format("{}/{}", kMode
   switch (code) {
     case ENOENT:
       if (!models_mounted())
-        fail(ENOENT, "there is no model \"{}\": no models filesystem is mounted on {} (try \"mount -t {} {} {}\")", name,
-             kModelsPath, LLMOS_MODELS_FSTYPE, LLMOS_MODELS_FSTYPE, kModelsPath);
+        fail(ENOENT, "there is no model \"{}\": no models filesystem is mounted on {} (try \"mount -t {} {} {}\")",
+             name, kModelsPath, LLMOS_MODELS_FSTYPE, LLMOS_MODELS_FSTYPE, kModelsPath);
       fail(code, "there is no model \"{}\" in {}", name, kModelsPath);
     case EACCES:
-      fail(code, "no right to read model \"{}\": its owner and mode do not let this user in, or its access was revoked", name);
+      fail(code, "no right to read model \"{}\": its owner and mode do not let this user in, or its access was revoked",
+           name);
     case ESTALE:
       fail(code, "model \"{}\" was evicted from memory: load it again", name);
   }
@@ -61,8 +62,8 @@ std::vector<std::string> kernel_model_names() {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(kModelsPath), ::closedir);
   if (!directory) fail_errno(fmt::format("cannot list {}", kModelsPath));
   if (!models_mounted())
-    fail(ENOTCONN, "no models filesystem is mounted on {} (try \"mount -t {} {} {}\")", kModelsPath, LLMOS_MODELS_FSTYPE,
-         LLMOS_MODELS_FSTYPE, kModelsPath);
+    fail(ENOTCONN, "no models filesystem is mounted on {} (try \"mount -t {} {} {}\")", kModelsPath,
+         LLMOS_MODELS_FSTYPE, LLMOS_MODELS_FSTYPE, kModelsPath);
   std::vector<std::string> names;
   while (const dirent* entry = ::readdir(directory.get()))
     if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
@@ -78,7 +79,7 @@ std::unique_ptr<Model> open_kernel_model(const std::string& name) {
 }
 
 struct llmos_model_stat stat_kernel_file(const std::string& name) {
-  struct llmos_model_stat model{};
+  struct llmos_model_stat model {};
   put_name(model.name, name);
   struct stat file;
   if (::stat(path_of(name).c_str(), &file) != 0) fail_file(name);

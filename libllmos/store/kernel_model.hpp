@@ -17,12 +17,15 @@ namespace llmos::core {
 
 class KernelModel final : public Model {
  public:
-  KernelModel(Fd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)), stat_(model_stat(fd_.get(), name_)) {}
+  KernelModel(Fd fd, std::string name)
+      : fd_(std::move(fd)), name_(std::move(name)), stat_(model_stat(fd_.get(), name_)) {}
 
   const std::string& name() const override { return name_; }
   uint64_t size() const override { return stat_.bytes; }
   int fd() const override { return fd_.get(); }
-  struct llmos_model_stat stat() override { return model_stat(fd_.get(), name_); }
+  struct llmos_model_stat stat() override {
+    return model_stat(fd_.get(), name_);
+  }
   int dmabuf(uint32_t flags) override { return model_dmabuf(fd_.get(), name_, flags); }
 
   std::span<const std::byte> bytes() override {

@@ -18,7 +18,9 @@ namespace {
 
 constexpr size_t kCopy = size_t{4} << 20;  // bytes moved at once where the library copies by itself
 
-[[noreturn]] void fail_cancelled(const Source& source) { fail(ECANCELED, "loading \"{}\" was cancelled", source.path()); }
+[[noreturn]] void fail_cancelled(const Source& source) {
+  fail(ECANCELED, "loading \"{}\" was cancelled", source.path());
+}
 
 // Copies a source into a writer in the fastest way that both allow.
 class Filler {
@@ -122,8 +124,8 @@ Digest digest_in(const struct llmos_model_stat& stat) {
 }
 
 [[noreturn]] void fail_different(const Source& source, const std::string& name) {
-  fail(EEXIST, "there is a model \"{}\" already, and its content differs from \"{}\": give another name, or replace it", name,
-       source.path());
+  fail(EEXIST, "there is a model \"{}\" already, and its content differs from \"{}\": give another name, or replace it",
+       name, source.path());
 }
 
 // The model of that name, if it holds what the source does; nothing if there is none. An evicted one is to be replaced.
@@ -209,7 +211,8 @@ void verify(Store& store, const std::string& name, const std::string* path, Dige
   if (!path) {
     found = digest_bytes(model->bytes());
     if (found != model->digest())
-      fail(EBADMSG, "the memory of model \"{}\" has the digest {}, but it was sealed with {}: it is damaged, load it again",
+      fail(EBADMSG,
+           "the memory of model \"{}\" has the digest {}, but it was sealed with {}: it is damaged, load it again",
            name, to_hex(found), to_hex(model->digest()));
     return;
   }

@@ -28,8 +28,10 @@ uint64_t now_ns() {
 }
 
 [[noreturn]] void unsupported(const char* what) {
-  fail(ENOTSUP, "{} needs the kernel's store; this one lives in this process (load the llmos module, or see why it is not "
-                "used with \"llmosctl doctor\")", what);
+  fail(ENOTSUP,
+       "{} needs the kernel's store; this one lives in this process (load the llmos module, or see why it is not "
+       "used with \"llmosctl doctor\")",
+       what);
 }
 
 // A sealed model, shared by the namespace and by every handle.
@@ -65,7 +67,7 @@ class Sealed {
   }
 
   struct llmos_model_stat stat() const {
-    struct llmos_model_stat stat{};
+    struct llmos_model_stat stat {};
     stat.size = sizeof(stat);
     stat.state = LLMOS_STATE_SEALED;
     stat.bytes = stat.filled = stat.hashed = bytes().size();
@@ -102,7 +104,9 @@ class MemoryModel final : public Model {
   uint64_t size() const override { return sealed_->bytes().size(); }
   std::span<const std::byte> bytes() override { return sealed_->bytes(); }
   Digest digest() override { return sealed_->digest(); }
-  struct llmos_model_stat stat() override { return sealed_->stat(); }
+  struct llmos_model_stat stat() override {
+    return sealed_->stat();
+  }
   int fd() const override { return sealed_->fd(); }
   bool alive() override { return true; }
   bool set_origin(const FileIdentity& file) override {
@@ -224,7 +228,7 @@ class MemoryStore final : public Store {
   int kind() const override { return LLMOS_STORE_MEMORY; }
 
   struct llmos_query query() override {
-    struct llmos_query query{};
+    struct llmos_query query {};
     query.size = sizeof(query);
     query.abi = LLMOS_ABI_VERSION;
     query.features = LLMOS_FEATURE_MODELS;
@@ -256,7 +260,9 @@ class MemoryStore final : public Store {
     return list;
   }
 
-  struct llmos_model_stat stat(const std::string& name) override { return names_->find(name)->stat(); }
+  struct llmos_model_stat stat(const std::string& name) override {
+    return names_->find(name)->stat();
+  }
   void remove(const std::string& name) override { names_->remove(name); }
   void set(const struct llmos_model_set&) override { unsupported("changing how a model is evicted"); }
   void evict(const std::string&) override { unsupported("evicting a model"); }

@@ -48,8 +48,8 @@ void check_available(const std::string& name, uint64_t size) {
   // Asked first because the kernel's own answer, in a cgroup, would be to kill us.
   const uint64_t available = available_memory();
   if (size > available)
-    fail(ENOMEM, "model \"{}\" needs {} bytes of memory and {} are available: free some, or use a smaller model", name, size,
-         available);
+    fail(ENOMEM, "model \"{}\" needs {} bytes of memory and {} are available: free some, or use a smaller model", name,
+         size, available);
 }
 
 void place(std::span<std::byte> bytes, const llmos_model_options& options) {
@@ -79,9 +79,11 @@ void MemoryFile::allocate(unsigned threads, bool huge) const {
   parallel_for(pieces, threads ? threads : usable_cpus(), [&] {
     return [&](uint64_t i) {
       const auto piece = all.subspan(i * kHugePage, std::min<size_t>(kHugePage, all.size() - i * kHugePage));
-      if (::madvise(piece.data(), piece.size(), MADV_POPULATE_WRITE) != 0 && errno != EINVAL)  // EINVAL: before Linux 5.14
+      if (::madvise(piece.data(), piece.size(), MADV_POPULATE_WRITE) != 0 &&
+          errno != EINVAL)  // EINVAL: before Linux 5.14
         fail(ENOMEM, "no memory for byte {} of {} of a model: {}", i * kHugePage, all.size(), std::strerror(errno));
-      // Where the system gives shared memory no huge pages by itself, they can be had by asking. A refusal costs speed only.
+      // Where the system gives shared memory no huge pages by itself, they can be had by asking. A refusal costs speed
+      // only.
       if (huge && piece.size() == kHugePage) ::madvise(piece.data(), piece.size(), MADV_COLLAPSE);
     };
   });
@@ -106,7 +108,8 @@ bool MemoryFile::read_from(int file, uint64_t offset, uint64_t length) {
   if (got < 0 && direct && errno == EINVAL) return false;
   if (got < 0) fail_errno(fmt::format("cannot read the file at byte {}", offset));
   if (static_cast<uint64_t>(got) < length)
-    fail(ENODATA, "the file ended at byte {}: it became shorter while it was read", offset + static_cast<uint64_t>(got));
+    fail(ENODATA, "the file ended at byte {}: it became shorter while it was read",
+         offset + static_cast<uint64_t>(got));
   return true;
 }
 
@@ -116,7 +119,8 @@ void MemoryFile::seal() {
   if (::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
     fail_errno("cannot seal the model's memory");
   mapping_ = Mapping(fd_.get(), size, PROT_READ);
-  ::madvise(mapping_.bytes().data(), size, MADV_POPULATE_READ);  // one fault per 2 MiB, here instead of in the first token
+  ::madvise(mapping_.bytes().data(), size,
+            MADV_POPULATE_READ);  // one fault per 2 MiB, here instead of in the first token
 }
 
 uint64_t MemoryFile::resident() const {

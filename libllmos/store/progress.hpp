@@ -17,8 +17,8 @@ namespace llmos::core {
 // Set when the caller wishes a phase to end.
 using Cancelled = std::atomic<bool>;
 
-// Runs `work(cancelled)` and tells options.progress how many of `total` bytes `done()` says are done: first, ten times a
-// second, and last. Rethrows what `work` throws. True: a call wished to cancel.
+// Runs `work(cancelled)` and tells options.progress how many of `total` bytes `done()` says are done: first, ten times
+// a second, and last. Rethrows what `work` throws. True: a call wished to cancel.
 template <typename Work, typename Done>
 bool watched(const llmos_model_options& options, int phase, uint64_t total, Work work, Done done) {
   Cancelled cancelled{false};

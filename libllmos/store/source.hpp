@@ -34,7 +34,7 @@ class Source {
   std::string path_;
   Fd fd_;
   Fd direct_;
-  struct stat status_{};
+  struct stat status_ {};
   bool seekable_ = false;
   uint64_t size_ = 0;
 };

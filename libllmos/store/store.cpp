@@ -6,8 +6,6 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "store/device.hpp"
-#include "store/readable.hpp"
 #include "system/error.hpp"
 
 namespace llmos::core {
@@ -23,12 +21,14 @@ int which_by_environment() {
 }
 
 std::unique_ptr<Store> open_best_store() {
+  std::unique_ptr<Store> kernel;
   try {
-    return open_kernel_store();
+    kernel = open_kernel_store();
   } catch (const Failure&) {
-    // No module, no right, or another version: not an error for a program that only wants its model.
+    // No module, or another version: not an error for a program that only wants its model.
+    return open_memory_store();
   }
-  return models_mounted() ? open_readable_store() : open_memory_store();
+  return kernel->may_load() ? std::move(kernel) : join_memory_store(std::move(kernel));
 }
 
 }  // namespace

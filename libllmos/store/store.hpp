@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every store can do. kernel.cpp and memory.cpp are the two; readable.cpp joins them for a user who may only read.
+// What every store can do. kernel.cpp and memory.cpp are the two; joined.cpp is both, for a user who may only read
+// the kernel's.
 //
 // The structs of the UAPI are used as they are: one vocabulary from the kernel to the caller.
 #pragma once
@@ -38,8 +39,8 @@ class Model {
   virtual bool came_from(const FileIdentity&) { return false; }
 };
 
-// A model that is being made. write() and fill() may be called from several threads at once; destroyed before seal(), it
-// leaves nothing behind.
+// A model that is being made. write() and fill() may be called from several threads at once; destroyed before seal(),
+// it leaves nothing behind.
 class Writer {
  public:
   virtual ~Writer() = default;
@@ -64,6 +65,7 @@ class Store {
   virtual ~Store() = default;
 
   virtual int kind() const = 0;  // LLMOS_STORE_*
+  virtual bool may_load() const { return true; }
   virtual struct llmos_query query() = 0;
 
   virtual std::unique_ptr<Model> open(const std::string& name) = 0;
@@ -82,6 +84,8 @@ class Store {
 std::unique_ptr<Store> open_store(int which);  // LLMOS_STORE_*
 std::unique_ptr<Store> open_kernel_store();
 std::unique_ptr<Store> open_memory_store();
+// Opens what is in `kernel`, which may not load, and loads into the process.
+std::unique_ptr<Store> join_memory_store(std::unique_ptr<Store> kernel);
 
 // Throws EINVAL and says what is wrong with it.
 void check_name(const std::string& name);

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// What the commands of llmosctl share. One file per noun adds its commands to the app.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <llmos/llmos.hpp>
+#include <string>
+#include <vector>
+
+namespace llmosctl {
+
+// Exit statuses; llmosctl(1) documents them.
+inline constexpr int kSuccess = 0;
+inline constexpr int kFailure = 1;
+inline constexpr int kUsage = 2;
+
+struct Globals {
+  bool json = false;
+};
+
+// Adds commands; what a command's callback throws ends the program.
+void add_load(CLI::App& app, Globals& globals);
+void add_models(CLI::App& app, Globals& globals);  // ls, stat, rm, set, evict, verify
+void add_grants(CLI::App& app, Globals& globals);  // grants, revoke, allow
+void add_exec(CLI::App& app, Globals& globals);
+void add_doctor(CLI::App& app, Globals& globals);
+void add_version(CLI::App& app, Globals& globals);
+
+// Ends the program with this status; for commands that have already said why.
+struct Exit {
+  int status;
+};
+
+// The kernel's store. An in-process one would be gone when llmosctl ends, so LLMOS_STORE=memory is an error here.
+llmos::Store open_store();
+
+// "llmosctl: message" on standard error.
+void complain(const std::string& message);
+
+// Does `work` for every item, complains about those it throws for, and ends the program if there were any.
+void for_each_item(const std::vector<std::string>& items, const std::function<void(const std::string&)>& work);
+
+}  // namespace llmosctl

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include "json.hpp"
+
+#include <cstdio>
+
+#include "text.hpp"
+
+namespace llmosctl {
+
+using nlohmann::ordered_json;
+
+ordered_json to_json(const llmos::ModelInfo& model) {
+  return {
+      {"name", model.name},         {"state", state_name(model.state)},
+      {"bytes", model.bytes},       {"filled", model.filled},
+      {"hashed", model.hashed},     {"resident", model.resident},
+      {"huge", model.huge},         {"grants", model.grants},
+      {"idle_ns", model.idle_ns},   {"evictable", model.evictable},
+      {"priority", model.priority}, {"signed", model.is_signed},
+      {"uid", model.uid},           {"owner", user_name(model.uid)},
+      {"gid", model.gid},           {"group", group_name(model.gid)},
+      {"mode", octal(model.mode)},  {"digest", digest_text(model.digest)},
+  };
+}
+
+ordered_json to_json(const llmos::Grant& grant) {
+  return {
+      {"id", grant.id},         {"pid", grant.pid},
+      {"uid", grant.uid},       {"user", user_name(grant.uid)},
+      {"cgroup", grant.cgroup}, {"opened_ns", grant.opened_ns},
+      {"mapped", grant.mapped}, {"revoked", grant.revoked},
+      {"loader", grant.loader},
+  };
+}
+
+void print(const ordered_json& json) {
+  // File names need not be UTF-8; JSON must be.
+  std::puts(json.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
+}
+
+}  // namespace llmosctl

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// llmosctl: models in the kernel, from the command line. See llmosctl(1).
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string_view>
+
+#include "cli.hpp"
+
+namespace llmosctl {
+
+llmos::Store open_store() {
+  const char* which = std::getenv("LLMOS_STORE");
+  if (which && std::string_view(which) == "memory")
+    throw llmos::Error(
+        EINVAL,
+        "LLMOS_STORE is \"memory\", but a store in this process ends with it: unset LLMOS_STORE, or set it "
+        "to \"kernel\"");
+  return llmos::Store::kernel();
+}
+
+void complain(const std::string& message) { std::fprintf(stderr, "llmosctl: %s\n", message.c_str()); }
+
+void for_each_item(const std::vector<std::string>& items, const std::function<void(const std::string&)>& work) {
+  bool failed = false;
+  for (const std::string& item : items) {
+    try {
+      work(item);
+    } catch (const llmos::Error& error) {
+      complain(error.what());
+      failed = true;
+    }
+  }
+  if (failed) throw Exit{kFailure};
+}
+
+namespace {
+
+int run(int argc, char** argv) {
+  Globals globals;
+  CLI::App app("Models in the kernel: one copy in memory for every program that uses it.", "llmosctl");
+  app.require_subcommand(1);
+  app.fallthrough();  // global options may also follow the command
+  app.add_flag("--json", globals.json, "Print JSON: exact sizes, every field");
+  app.set_version_flag("--version", "llmosctl " + llmos::version());
+  app.footer("\"llmosctl COMMAND --help\" says more; so does llmosctl(1).");
+  add_load(app, globals);
+  add_models(app, globals);
+  add_grants(app, globals);
+  add_exec(app, globals);
+  add_doctor(app, globals);
+  add_version(app, globals);
+  try {
+    app.parse(argc, argv);
+    return kSuccess;
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kSuccess : kUsage;
+  }
+}
+
+}  // namespace
+}  // namespace llmosctl
+
+int main(int argc, char** argv) {
+  using namespace llmosctl;
+  try {
+    return run(argc, argv);
+  } catch (const Exit& exit) {
+    return exit.status;
+  } catch (const std::exception& error) {
+    complain(error.what());
+    return kFailure;
+  }
+}
