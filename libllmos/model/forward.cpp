@@ -9,8 +9,6 @@
 
 namespace llmos::core {
 
-constexpr size_t logit_rows = 16;  // logits are computed for so many rows at a time: a row is long
-
 Forward::Forward(Backend& backend, const Config& config, const Weights& weights, const CacheLayout& layout,
                  size_t capacity)
     : backend_(backend), config_(config), weights_(weights), layout_(layout), capacity_(capacity) {
@@ -20,7 +18,7 @@ Forward::Forward(Backend& backend, const Config& config, const Weights& weights,
   for (Matrix* matrix : {&key_, &value_}) *matrix = buffer(capacity, keys);
   for (Matrix* matrix : {&gate_, &up_}) *matrix = buffer(capacity, config.hidden);
   for (Matrix* matrix : {&angles_, &local_angles_}) *matrix = buffer(capacity, config.rope.components);
-  logits_ = buffer(logit_rows, config.vocabulary);
+  logits_ = buffer(output_rows, config.vocabulary);
 }
 
 Matrix Forward::buffer(size_t rows, size_t columns) {
@@ -98,8 +96,8 @@ void Forward::states(std::span<const uint32_t> rows, float* out) {
 }
 
 void Forward::logits(std::span<const uint32_t> rows, float* out) {
-  for (; !rows.empty(); rows = rows.subspan(std::min(rows.size(), logit_rows))) {
-    const size_t count = std::min(rows.size(), logit_rows);
+  for (; !rows.empty(); rows = rows.subspan(std::min(rows.size(), output_rows))) {
+    const size_t count = std::min(rows.size(), output_rows);
     const Matrix part = logits_.first_rows(count);
     backend_.multiply(final_norm(rows.first(count)), {{weights_.output, nullptr, part}});
     if (config_.output_cap > 0) backend_.soft_cap(part, config_.output_cap);

@@ -14,6 +14,9 @@ namespace llmos::core {
 
 class Forward {
  public:
+  // Rows whose logits are computed at once: one takes as much room as the vocabulary.
+  static constexpr size_t output_rows = 16;
+
   // Reserves activations for batches of up to `capacity` tokens. The references must outlive the Forward.
   Forward(Backend& backend, const Config& config, const Weights& weights, const CacheLayout& layout, size_t capacity);
 

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+#include "engine/engine.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <numeric>
+
+#include "format/gguf_vocabulary.hpp"
+#include "system/error.hpp"
+
+namespace llmos::core {
+namespace {
+
+constexpr size_t default_context = 4096;
+constexpr size_t default_sequences = 4;  // full contexts that the cache holds unless told otherwise
+
+size_t choose_context(const Config& config, const EngineOptions& options) {
+  if (options.context == 0) return std::max<size_t>(1, std::min(config.context, default_context));
+  return options.context;
+}
+
+size_t cache_pages(const CacheLayout& layout, size_t context, const EngineOptions& options) {
+  const size_t sequence_pages = (context + layout.positions - 1) / layout.positions;
+  if (options.cache_bytes == 0) return sequence_pages * default_sequences;
+  const size_t pages = options.cache_bytes / layout.page_bytes();
+  if (pages == 0)
+    fail(EINVAL, "{} bytes of cache are less than one page of {} bytes", options.cache_bytes, layout.page_bytes());
+  return pages;
+}
+
+}  // namespace
+
+// Consecutive tokens of one feed within a batch.
+struct Engine::Piece {
+  size_t feed, first, count;
+};
+
+// A row of the batch whose result a feed wants, and which of the feed's tokens it is.
+struct Engine::Wanted {
+  const Feed* feed;
+  size_t index;
+  uint32_t row;
+};
+
+Sequence::Sequence(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), pages_(engine_->cache_) {}
+
+void Sequence::rewind(size_t position) {
+  if (position > position_) fail(EINVAL, "cannot rewind to position {}: only {} were read", position, position_);
+  position_ = position;
+  pages_.shrink(position);
+}
+
+Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owner, const EngineOptions& options)
+    : owner_(std::move(owner)),
+      gguf_(file),
+      config_(read_config(gguf_)),
+      context_(choose_context(config_, options)),
+      backend_(make_backend(options.backend)),
+      weights_(read_weights(gguf_, config_, *backend_)),
+      cache_(
+          *backend_, backend_->cache_layout(options.cache_type, config_.layers, config_.kv_heads, config_.head_size),
+          cache_pages(backend_->cache_layout(options.cache_type, config_.layers, config_.kv_heads, config_.head_size),
+                      context_, options)),
+      forward_(*backend_, config_, weights_, cache_.layout(), std::max<size_t>(1, options.batch_tokens)),
+      tokenizer_(make_tokenizer(gguf_)) {}
+
+void Engine::step(std::span<const Feed> feeds, const Progress& progress) {
+  const std::lock_guard lock(mutex_);
+  check(feeds);
+  for (const Feed& feed : feeds) feed.sequence->pages_.reserve(feed.sequence->position_ + feed.tokens.size());
+
+  const auto sum = [](size_t total, const Feed& feed) { return total + feed.tokens.size(); };
+  const size_t total = std::accumulate(feeds.begin(), feeds.end(), size_t{0}, sum);
+  const Awake awake(*backend_);
+  std::vector<size_t> done(feeds.size());
+  for (size_t count = 0; count < total;) {
+    const std::vector<Piece> batch = next_batch(feeds, done);
+    run_batch(feeds, batch);
+    for (const Piece& piece : batch) count += piece.count;
+    if (progress && !progress(count, total)) fail(ECANCELED, "cancelled after {} of {} tokens", count, total);
+  }
+}
+
+void Engine::check(std::span<const Feed> feeds) const {
+  for (size_t i = 0; i < feeds.size(); i++) {
+    const Feed& feed = feeds[i];
+    if (feed.tokens.empty()) fail(EINVAL, "a sequence was given no token to read");
+    if (feed.sequence->engine_.get() != this) fail(EINVAL, "the sequence belongs to another engine");
+    for (size_t k = 0; k < i; k++)
+      if (feeds[k].sequence == feed.sequence) fail(EINVAL, "the same sequence stands twice in one step");
+    for (const TokenId token : feed.tokens)
+      if (token < 0 || static_cast<size_t>(token) >= config_.vocabulary)
+        fail(EINVAL, "token {} is not in the vocabulary of {}", token, config_.vocabulary);
+    if (feed.sequence->position_ + feed.tokens.size() > context_)
+      fail(ENOSPC, "the sequence has {} tokens and {} more would outgrow the context of {}", feed.sequence->position_,
+           feed.tokens.size(), context_);
+  }
+}
+
+// As many tokens as fit, in the order of the feeds. `done` counts each feed's tokens already given out.
+std::vector<Engine::Piece> Engine::next_batch(std::span<const Feed> feeds, std::vector<size_t>& done) const {
+  std::vector<Piece> batch;
+  size_t room = forward_.capacity();
+  for (size_t i = 0; i < feeds.size() && room > 0; i++) {
+    const size_t count = std::min(room, feeds[i].tokens.size() - done[i]);
+    if (count == 0) continue;
+    batch.push_back({i, done[i], count});
+    done[i] += count;
+    room -= count;
+  }
+  return batch;
+}
+
+void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch) {
+  std::vector<int32_t> tokens;
+  std::vector<Run> runs;
+  std::vector<Wanted> logits, states;
+  for (const Piece& piece : batch) {
+    const Feed& feed = feeds[piece.feed];
+    runs.push_back({tokens.size(), piece.count, feed.sequence->position_, feed.sequence->pages_.pages()});
+    for (size_t i = piece.first; i < piece.first + piece.count; i++) {
+      const uint32_t row = static_cast<uint32_t>(tokens.size());
+      const bool last = i + 1 == feed.tokens.size();
+      if (feed.want == Feed::Want::all_states) states.push_back({&feed, i, row});
+      if (feed.want == Feed::Want::all_logits || (feed.want == Feed::Want::last_logits && last))
+        logits.push_back({&feed, i, row});
+      tokens.push_back(feed.tokens[i]);
+    }
+  }
+  forward_.run(tokens, runs, [&] {
+    return std::none_of(batch.begin(), batch.end(), [&](const Piece& piece) {
+      return feeds[piece.feed].sequence->cancelled_.exchange(false, std::memory_order_relaxed);
+    });
+  });
+  for (const Piece& piece : batch) feeds[piece.feed].sequence->position_ += piece.count;
+  hand_out(logits, config_.vocabulary, [&](auto rows, float* out) { forward_.logits(rows, out); });
+  hand_out(states, config_.width, [&](auto rows, float* out) { forward_.states(rows, out); });
+}
+
+// Computes the rows wanted, several at a time, and gives each to its feed.
+template <typename Compute>
+void Engine::hand_out(std::span<const Wanted> wanted, size_t width, const Compute& compute) {
+  for (; !wanted.empty(); wanted = wanted.subspan(std::min(wanted.size(), Forward::output_rows))) {
+    const auto some = wanted.first(std::min(wanted.size(), Forward::output_rows));
+    std::vector<uint32_t> rows;
+    for (const Wanted& one : some) rows.push_back(one.row);
+    values_.resize(rows.size() * width);
+    compute(std::span<const uint32_t>(rows), values_.data());
+    for (size_t i = 0; i < some.size(); i++)
+      some[i].feed->sink(some[i].index, std::span<const float>(values_).subspan(i * width, width));
+  }
+}
+
+}  // namespace llmos::core

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// A model ready to run on one device: its weights where they lie, a tokenizer, a cache, and the step that moves any
+// number of sequences forward together.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "engine/kv_cache.hpp"
+#include "format/gguf.hpp"
+#include "model/config.hpp"
+#include "model/forward.hpp"
+#include "model/weights.hpp"
+#include "text/tokenizer.hpp"
+
+namespace llmos::core {
+
+struct EngineOptions {
+  BackendOptions backend;
+  size_t context = 0;      // positions a sequence may have; 0: as trained, at most 4096
+  size_t cache_bytes = 0;  // for all sequences together; 0: four full contexts
+  CacheType cache_type = CacheType::f16;
+  size_t batch_tokens = 512;  // tokens that go through the layers at once
+};
+
+class Engine;
+
+// What a model has read so far, for one stream of tokens. Belongs to one thread at a time; cancel() is for any thread.
+class Sequence {
+ public:
+  explicit Sequence(std::shared_ptr<Engine> engine);
+
+  size_t position() const { return position_; }  // tokens read
+  void rewind(size_t position);                  // forgets what came after; EINVAL when that is ahead
+
+  // Ends the step that this sequence is in, or the next one, with ECANCELED; the tokens of the batch being computed
+  // then count as not read.
+  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+
+ private:
+  friend class Engine;
+
+  std::shared_ptr<Engine> engine_;
+  CachePages pages_;
+  size_t position_ = 0;
+  std::atomic<bool> cancelled_{false};
+};
+
+// One sequence's part in a step.
+struct Feed {
+  enum class Want { nothing, last_logits, all_logits, all_states };
+
+  Sequence* sequence;
+  std::span<const TokenId> tokens;
+  Want want = Want::last_logits;
+  // Called once for each row wanted, in order: the index of the token and its logits (or normalised hidden state),
+  // valid during the call. What it throws ends the step.
+  std::function<void(size_t index, std::span<const float> row)> sink;
+};
+
+class Engine {
+ public:
+  // `file` is a GGUF file; `owner` keeps its bytes alive. EBADMSG or ENOTSUP for files that cannot be run, ENOMEM.
+  Engine(std::span<const std::byte> file, std::shared_ptr<const void> owner, const EngineOptions& options);
+
+  const Config& config() const { return config_; }
+  const Gguf& file() const { return gguf_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const KvCache& cache() const { return cache_; }
+  size_t context() const { return context_; }
+  std::string device() const { return backend_->description(); }
+
+  // Reads the tokens of every feed, however many each has, and hands out what they want. Steps of several threads take
+  // turns. `progress`, when given, hears of tokens done and in all after each batch; by returning false it cancels.
+  //   EINVAL     an unknown token, a sequence of another engine or twice in one step, or no token
+  //   ENOSPC     a sequence would outgrow the context
+  //   ENOMEM     the cache is full
+  //   ECANCELED  a sequence was cancelled, or progress said so; whole batches before that count as read
+  using Progress = std::function<bool(size_t done, size_t total)>;
+  void step(std::span<const Feed> feeds, const Progress& progress = {});
+
+ private:
+  friend class Sequence;
+  struct Piece;
+  struct Wanted;
+
+  void check(std::span<const Feed> feeds) const;
+  std::vector<Piece> next_batch(std::span<const Feed> feeds, std::vector<size_t>& done) const;
+  void run_batch(std::span<const Feed> feeds, std::span<const Piece> batch);
+  template <typename Compute>
+  void hand_out(std::span<const Wanted> wanted, size_t width, const Compute& compute);
+
+  std::shared_ptr<const void> owner_;
+  Gguf gguf_;
+  Config config_;
+  size_t context_;
+  std::unique_ptr<Backend> backend_;
+  Weights weights_;
+  KvCache cache_;
+  Forward forward_;
+  Tokenizer tokenizer_;
+  std::mutex mutex_;           // held through a step
+  std::vector<float> values_;  // handed out
+};
+
+}  // namespace llmos::core

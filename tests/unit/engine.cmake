@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+llmos_test(NAME engine_stories LABEL unit SOURCES engine_stories.cpp)
