@@ -23,11 +23,20 @@ static std::map<std::string, int64_t> all_of_meminfo() {
   return all;
 }
 
+// Bytes on the per-CPU lists of free pages.
+static int64_t on_lists() {
+  std::ifstream file("/proc/zoneinfo");
+  int64_t pages = 0, count;
+  for (std::string word; file >> word;)
+    if (word == "count:" && file >> count) pages += count;
+  return pages * static_cast<int64_t>(page);
+}
+
 int64_t unaccounted_memory() {
   sync();
   must_write("/proc/sys/vm/drop_caches", "3");
   auto memory = all_of_meminfo();
-  int64_t rest = memory["MemTotal:"];
+  int64_t rest = memory["MemTotal:"] - on_lists();
   for (const char* key : {"MemFree:", "Buffers:", "Cached:", "SwapCached:", "AnonPages:", "Slab:", "KernelStack:",
                           "PageTables:", "SecPageTables:", "VmallocUsed:", "Percpu:", "Bounce:", "Hugetlb:"})
     rest -= memory[key];

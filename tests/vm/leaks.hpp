@@ -8,7 +8,7 @@
 namespace llmos::guest {
 
 // Bytes of memory that are neither free nor in any of the kernel's accounts, after caches were dropped. Lost pages
-// add to it; so do, a little, per-CPU lists of free pages.
+// add to it.
 int64_t unaccounted_memory();
 
 // How far unaccounted_memory() may drift with nothing wrong. Debug kernels keep records of their own.
