@@ -28,8 +28,10 @@ class Tokenizer {
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
-  // The tokens of a text. Text need not be valid UTF-8: what is not becomes byte tokens, and decode() gives the same
-  // bytes back. Fails with EINVAL for texts of more than 1 GiB.
+  // The tokens of a text, in time that grows with its length alone. Text need not be valid UTF-8: what is not becomes
+  // byte tokens. decode() gives the same bytes back, but for U+2581 in vocabularies that write spaces so, and bytes
+  // that the vocabulary has no token for: they become the unknown token, or nothing where there is none.
+  // Fails with EINVAL for texts of more than 1 GiB.
   std::vector<TokenId> encode(std::string_view text, EncodeOptions options = {}) const;
 
   // The bytes of tokens. A token may hold part of a UTF-8 sequence only: to print while generating use Detokenizer.

@@ -251,10 +251,18 @@ class Builder {
         append_byte_character(static_cast<uint8_t>(byte), name);
       else
         name = fmt::format("<0x{:02X}>", byte);
-      tokens[byte] = vocabulary.find(name);
       const char itself = static_cast<char>(byte);
-      if (tokens[byte] == no_token) tokens[byte] = vocabulary.find({&itself, 1});
+      tokens[byte] = find_byte_token(vocabulary, name);
+      if (tokens[byte] == no_token) tokens[byte] = find_byte_token(vocabulary, {&itself, 1});
     }
+  }
+
+  // Some vocabularies define the characters of bytes that no UTF-8 has as tokens that mean the characters themselves.
+  TokenId find_byte_token(const Vocabulary& vocabulary, std::string_view name) const {
+    const TokenId token = vocabulary.find(name);
+    if (token == no_token) return no_token;
+    const TokenType is = type(static_cast<uint32_t>(token));
+    return is == TokenType::normal || is == TokenType::byte ? token : no_token;
   }
 
   // A merge that joins or makes something that is no token can never matter, and is left out.
