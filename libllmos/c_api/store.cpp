@@ -112,6 +112,7 @@ int llmos_model_open(llmos_store* store, const char* name, llmos_model** model) 
 
 int llmos_store_list(llmos_store* store, llmos_stat_fn each, void* context) {
   return guarded([&] {
+    need(reinterpret_cast<const void*>(each), "each");
     for (const auto& stat : of(store).list())
       if (const int result = each(context, &stat)) return result;
     return 0;
@@ -149,6 +150,7 @@ int llmos_store_revoke(llmos_store* store, struct llmos_model_revoke* revoke) {
 
 int llmos_store_grants(llmos_store* store, const char* name, llmos_grant_fn each, void* context) {
   return guarded([&] {
+    need(reinterpret_cast<const void*>(each), "each");
     for (const auto& grant : of(store).grants(name_of(name)))
       if (const int result = each(context, &grant)) return result;
     return 0;

@@ -16,8 +16,8 @@ namespace llmos::core {
 unsigned usable_cpus();
 
 // Works on every item below `items`, on up to `threads` threads (the caller is one): each thread makes a worker of its
-// own by `make_worker()` and calls `worker(item)`. Returns when all have ended. The first exception stops the handing out
-// of items and is rethrown here.
+// own by `make_worker()` and calls `worker(item)`. Returns when all have ended. The first exception stops the handing
+// out of items and is rethrown here.
 template <typename MakeWorker>
 void parallel_for(uint64_t items, unsigned threads, MakeWorker make_worker) {
   std::atomic<uint64_t> next{0};

@@ -28,8 +28,10 @@ std::vector<int> cpus_of(int node) {
 
 Node whole_machine() {
   const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  Node node{0, page * static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)),
-            page * static_cast<uint64_t>(::sysconf(_SC_AVPHYS_PAGES)), {}};
+  Node node{0,
+            page * static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)),
+            page * static_cast<uint64_t>(::sysconf(_SC_AVPHYS_PAGES)),
+            {}};
   for (int cpu = 0; cpu < ::sysconf(_SC_NPROCESSORS_ONLN); ++cpu) node.cpus.push_back(cpu);
   return node;
 }
@@ -60,7 +62,8 @@ std::filesystem::path cgroup_directory() {
 uint64_t available_in_cgroups() {
   constexpr uint64_t unlimited = std::numeric_limits<uint64_t>::max();
   uint64_t available = unlimited;
-  for (auto path = cgroup_directory(); path.has_relative_path() && path != "/sys/fs/cgroup"; path = path.parent_path()) {
+  for (auto path = cgroup_directory(); path.has_relative_path() && path != "/sys/fs/cgroup";
+       path = path.parent_path()) {
     const uint64_t limit = number_in(path / "memory.max", unlimited);
     const uint64_t used = number_in(path / "memory.current", 0);
     if (limit != unlimited) available = std::min(available, limit - std::min(limit, used));
