@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Installs into an empty directory and builds against nothing but that: C by pkg-config, C++ by find_package.
+# usage: installed.sh BUILD_DIRECTORY
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -r "$work"' EXIT
+prefix=$work/prefix
+
+cmake --install "$1" --prefix "$prefix" >"$work/log" || { cat "$work/log"; exit 1; }
+libraries=$(dirname "$(find "$prefix" -name libllmos.so)")
+export PKG_CONFIG_PATH="$libraries/pkgconfig" LD_LIBRARY_PATH="$libraries"
+
+echo "C, by pkg-config"
+${CC:-cc} -Wall -Wextra -Werror "$here/public_header.c" $(pkg-config --cflags --libs llmos) -o "$work/user"
+"$work/user"
+[ "$(pkg-config --modversion llmos)" = "$("$prefix/bin/llmosctl" version | awk '{print $2}')" ]
+
+echo "C, by the kernel's header alone"
+printf '#include <llmos/linux/llmos.h>\nint main(void) { return LLMOS_ABI_VERSION - 1; }\n' >"$work/uapi.c"
+${CC:-cc} -Wall -Wextra -Werror "$work/uapi.c" $(pkg-config --cflags llmos) -o "$work/uapi"
+"$work/uapi"
+
+echo "C++, by find_package"
+cmake -S "$here/find_package" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" &&
+  cmake --build "$work/build" >>"$work/log" || { cat "$work/log"; exit 1; }
+"$work/build/user"
