@@ -33,7 +33,7 @@ static long open_source(World& world, Random& random) {
   const auto& folder = world.options.folder;
   const std::string path = random.pick<std::string>(
       {folder + "/source", folder + "/source", folder + "/source", folder + "/short", "/tmp/fuzz/source", folder,
-       "/proc/self/maps", "/dev/zero", "/dev/nvme0n1", model_path(random)});
+       "/proc/self/maps", "/dev/zero", "/dev/nvme0n1", world.path(random)});
   const int flags = random.pick({0, 0, O_DIRECT, O_NONBLOCK, O_PATH});
   return world.keep(random, Kind::source, open(path.c_str(), O_RDONLY | O_CLOEXEC | flags));
 }

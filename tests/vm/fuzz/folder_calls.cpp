@@ -18,8 +18,8 @@
 namespace llmos::fuzz {
 
 // In the models' folder, or where it is mounted besides.
-static std::string any_path(Random& random) {
-  const std::string path = model_path(random);
+static std::string any_path(const World& world, Random& random) {
+  const std::string path = world.path(random);
   const unsigned place = random.below(10), number = random.below(2);
   if (place > 1) return path;
   const std::string other = "/tmp/fuzz/" + std::string(place ? "mount" : "bind") + std::to_string(number);
@@ -27,14 +27,14 @@ static std::string any_path(Random& random) {
 }
 
 static long open_model(World& world, Random& random) {
-  const std::string path = any_path(random);
+  const std::string path = any_path(world, random);
   return world.keep(random, Kind::model,
                     open(path.c_str(), O_RDONLY | O_CLOEXEC |
                                            random.pick({0, 0, 0, 0, O_DIRECT, O_NONBLOCK, O_NOFOLLOW, O_PATH})));
 }
 
 static long open_oddly(World& world, Random& random) {
-  const std::string path = any_path(random);
+  const std::string path = any_path(world, random);
   open_how how = {};
   how.flags = random.pick({O_RDONLY, O_PATH, O_RDONLY | O_DIRECTORY}) | O_CLOEXEC;
   how.resolve = random.flags({RESOLVE_NO_XDEV, RESOLVE_NO_SYMLINKS, RESOLVE_CACHED, RESOLVE_BENEATH});
@@ -57,7 +57,7 @@ static long list_folder(World& world, Random& random) {
 }
 
 static long look(World& world, Random& random) {
-  const std::string path = any_path(random);
+  const std::string path = any_path(world, random);
   struct statx statx_result;
   struct statfs fs;
   char value[128];
@@ -80,7 +80,7 @@ static long look(World& world, Random& random) {
 
 static long watch(World& world, Random& random) {
   const int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-  if (fd >= 0) inotify_add_watch(fd, any_path(random).c_str(), IN_ALL_EVENTS);
+  if (fd >= 0) inotify_add_watch(fd, any_path(world, random).c_str(), IN_ALL_EVENTS);
   if (fd >= 0) inotify_add_watch(fd, guest::models_dir.c_str(), IN_ALL_EVENTS);
   return world.keep(random, Kind::other, fd);
 }

@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <new>
 #include <thread>
 
@@ -72,7 +74,8 @@ class Worker {
 
   // Descriptors to begin with.
   void prepare() {
-    for (const char* name : {"open device", "open source", "pipe", "open folder", "open cgroup"})
+    for (const char* name : {"open device", "open source", "pipe", "open folder", "open cgroup", "create",
+                             "make a model", "open model"})
       for (uint64_t i = 0; i < 2 * fds_per_kind; i++) {
         Random random({world_.options.seed, world_.process, ~i});
         calls_[index(name)].run(world_, random);
@@ -124,6 +127,7 @@ class Worker {
     faults.set(0);
     Counter& counter = world_.shared.counters[chosen];
     (ret < 0 ? counter.bad : counter.good)++;
+    if (ret < 0) counter.errors[ret > -static_cast<long>(std::size(counter.errors)) ? -ret : 0]++;
     counter.nanoseconds += std::chrono::nanoseconds(Clock::now() - begin).count();
   }
 
@@ -143,7 +147,7 @@ static guest::Identity identity(unsigned process) {
 static void be_worker(Shared& shared, const Options& options, const std::vector<Call>& calls, unsigned process,
                       std::array<int, 2> post) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  signal(SIGPIPE, SIG_IGN);
+  for (int harmless : {SIGPIPE, SIGIO, SIGURG}) signal(harmless, SIG_IGN);
   guest::write_file("/proc/self/oom_score_adj", "0");
   if (options.faults) guest::must_write("/proc/self/make-it-fail", "1");
   guest::become(identity(process));
@@ -265,12 +269,24 @@ static uint64_t calls_made(const Shared& shared, const Options& options) {
   return made;
 }
 
+// The three commonest, as "EPERM 12, EINVAL 3".
+static std::string errors(const Counter& counter) {
+  std::vector<std::pair<uint64_t, int>> all;
+  for (int error = 0; error < static_cast<int>(std::size(counter.errors)); error++)
+    if (const uint64_t count = counter.errors[error]) all.emplace_back(count, error);
+  std::ranges::sort(all, std::greater());
+  std::string text;
+  for (size_t i = 0; i < std::min<size_t>(3, all.size()); i++)
+    text += (i ? ", " : "") + guest::error_name(all[i].second) + " " + std::to_string(all[i].first);
+  return text;
+}
+
 static void print_counters(const Shared& shared, const std::vector<Call>& calls) {
-  printf("%-20s %10s %10s %10s\n", "call", "succeeded", "failed", "seconds");
+  printf("%-20s %9s %9s %8s  %s\n", "call", "succeeded", "failed", "seconds", "how mostly");
   for (size_t i = 0; i < calls.size(); i++) {
     const Counter& counter = shared.counters[i];
-    printf("%-20s %10lu %10lu %10.1f\n", calls[i].name, counter.good.load(), counter.bad.load(),
-           static_cast<double>(counter.nanoseconds) / 1e9);
+    printf("%-20s %9lu %9lu %8.1f  %s\n", calls[i].name, counter.good.load(), counter.bad.load(),
+           static_cast<double>(counter.nanoseconds) / 1e9, errors(counter).c_str());
   }
 }
 

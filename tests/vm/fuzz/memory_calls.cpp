@@ -95,7 +95,7 @@ static long advise(World&, Random& random) {
 
 static long touch(World&, Random& random) {
   volatile std::byte* const at = World::address(random);
-  const size_t step = random.pick<size_t>({page, 7 * page, huge_page / 2}), count = random.between(1, 64);
+  const size_t step = random.pick<size_t>({page, page, 7 * page, huge_page / 2}), count = random.between(1, 16);
   const bool write = random.chance(20);
   return survives([&] {
            for (size_t i = 0; i < count; i++) {

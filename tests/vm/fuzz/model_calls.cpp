@@ -38,9 +38,9 @@ static long issue(World& world, Random& random, int fd, unsigned long number, Ar
 }
 
 template <typename Args>
-static Args named(Random& random) {
+static Args named(const World& world, Random& random) {
   auto args = guest::sized<Args>();
-  random_name(random, args.name);
+  world.name(random, args.name);
   return args;
 }
 
@@ -74,16 +74,16 @@ static long open_device(World& world, Random& random) {
 }
 
 static long create(World& world, Random& random) {
-  auto args = named<llmos_model_create>(random);
+  auto args = named<llmos_model_create>(world, random);
   args.bytes = model_bytes(random);
   args.flags = random.flags({LLMOS_MODEL_EVICTABLE, LLMOS_MODEL_EVICTABLE}) | (random.chance(75) ? LLMOS_CREATE_REPLACE : 0);
-  args.mode = static_cast<uint32_t>(random.mostly(random.pick({0444, 0440, 0400, 0644, 0777, 0})));
-  args.uid = static_cast<uint32_t>(random.mostly(random.pick({-1, -1, -1, -1, 0, 1000})));
-  args.gid = static_cast<uint32_t>(random.mostly(random.pick({-1, -1, -1, -1, 0, 1000})));
-  args.page_shift = static_cast<uint32_t>(random.mostly(random.pick({0, 0, 0, 0, 12, 16, 21, 21, 22, 11})));
+  args.mode = static_cast<uint32_t>(random.mostly(random.pick({0444, 0440, 0400, 0644, 0777, 0}), 99));
+  args.uid = static_cast<uint32_t>(random.mostly(random.pick({-1, -1, -1, -1, -1, -1, 0, 1000}), 99));
+  args.gid = static_cast<uint32_t>(random.mostly(random.pick({-1, -1, -1, -1, -1, -1, 0, 1000}), 99));
+  args.page_shift = static_cast<uint32_t>(random.mostly(random.pick({0, 0, 0, 0, 12, 16, 21, 21}), 98));
   args.priority = static_cast<int32_t>(random.garbage());
-  args.node_policy = static_cast<uint32_t>(random.mostly(random.pick({0, 0, 0, 1, 2})));
-  args.nodes = args.node_policy ? random.mostly(1) : random.mostly(0);
+  args.node_policy = static_cast<uint32_t>(random.mostly(random.pick({0, 0, 0, 1, 2}), 99));
+  args.nodes = random.mostly(args.node_policy ? 1 : 0, 98);
   const long fd = issue(world, random, world.fd(random, Kind::device), LLMOS_MODEL_CREATE, args);
   if (fd >= 0) world.keep(random, Kind::loader, static_cast<int>(fd));
   return fd;
@@ -114,24 +114,24 @@ static long stat_fd(World& world, Random& random) {
 }
 
 static long stat_name(World& world, Random& random) {
-  auto args = named<llmos_model_stat>(random);
+  auto args = named<llmos_model_stat>(world, random);
   return issue(world, random, world.fd(random, Kind::device), LLMOS_MODEL_STAT, args);
 }
 
 static long remove_model(World& world, Random& random) {
-  auto args = named<llmos_model_name>(random);
+  auto args = named<llmos_model_name>(world, random);
   args.flags = static_cast<uint32_t>(random.mostly(0, 99));
   return issue(world, random, world.fd(random, Kind::device), LLMOS_MODEL_REMOVE, args);
 }
 
 static long evict(World& world, Random& random) {
-  auto args = named<llmos_model_name>(random);
+  auto args = named<llmos_model_name>(world, random);
   args.flags = static_cast<uint32_t>(random.mostly(0, 99));
   return issue(world, random, world.fd(random, Kind::device), LLMOS_MODEL_EVICT, args);
 }
 
 static long set(World& world, Random& random) {
-  auto args = named<llmos_model_set>(random);
+  auto args = named<llmos_model_set>(world, random);
   args.mask = static_cast<uint32_t>(random.mostly(random.below(4)));
   args.flags = static_cast<uint32_t>(random.mostly(random.below(2)));
   args.priority = static_cast<int32_t>(random.garbage());
@@ -140,7 +140,7 @@ static long set(World& world, Random& random) {
 
 // Mostly without a deny list: else soon nobody could open anything.
 static long revoke(World& world, Random& random) {
-  auto args = named<llmos_model_revoke>(random);
+  auto args = named<llmos_model_revoke>(world, random);
   const unsigned other = random.below(processes_max);
   args.flags = static_cast<uint32_t>(random.mostly(
       random.pick<uint64_t>({LLMOS_REVOKE_KEEP_ACCESS, LLMOS_REVOKE_KEEP_ACCESS, LLMOS_REVOKE_ALLOW, 0}), 99));
@@ -152,7 +152,7 @@ static long revoke(World& world, Random& random) {
 }
 
 static long list(World& world, Random& random) {
-  auto args = named<llmos_grant_list>(random);
+  auto args = named<llmos_grant_list>(world, random);
   args.grants = reinterpret_cast<uint64_t>(world.buffer(random));
   args.count = static_cast<uint32_t>(random.mostly(random.below(World::buffer_size / sizeof(llmos_grant))));
   args.after = random.mostly(0, 80);

@@ -80,7 +80,7 @@ static long pass_cgroup(World& world, Random& random) {
   if (mkdir(path, 0755)) return -errno;
   const Fd fd(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   auto args = guest::sized<llmos_model_revoke>();
-  random_name(random, args.name);
+  world.name(random, args.name);
   args.subject = LLMOS_SUBJECT_CGROUP;
   args.value = fd;
   const long ret = result(guest::command(world.fd(random, Kind::device), LLMOS_MODEL_REVOKE, args));

@@ -135,7 +135,7 @@ static long uring(World& world, Random& random) {
   const unsigned count = random.between(1, Ring::entries), flags = random.pick({0U, 0U, IORING_SETUP_COOP_TASKRUN});
   const bool fixed = random.chance(50), wait = random.chance(85);
   const iovec buffer = {random.chance(50) ? World::address(random) : world.buffer(random), World::buffer_size / 2};
-  const std::string path = model_path(random);
+  const std::string path = world.path(random);
   Ring ring(flags);
   if (!ring.usable()) return -errno;
   if (fixed) syscall(SYS_io_uring_register, ring.fd(), IORING_REGISTER_BUFFERS, &buffer, 1);

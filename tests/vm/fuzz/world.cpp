@@ -81,8 +81,9 @@ void World::violation(const std::string& text) {
   shared.stop = true;
 }
 
-void random_name(Random& random, char (&out)[LLMOS_NAME_SIZE]) {
-  const uint64_t number = random.below(names), kind = random.below(400);
+void World::name(Random& random, char (&out)[LLMOS_NAME_SIZE]) const {
+  const uint64_t any = random.below(names), own = process % 4 * (names / 4) + any % (names / 4);
+  const uint64_t number = random.chance(50) ? own : any, kind = random.below(400);
   memset(out, 0, sizeof(out));
   switch (kind) {
     case 0: return;
@@ -99,9 +100,9 @@ void random_name(Random& random, char (&out)[LLMOS_NAME_SIZE]) {
   }
 }
 
-std::string model_path(Random& random) {
+std::string World::path(Random& random) const {
   char name[LLMOS_NAME_SIZE];
-  random_name(random, name);
+  this->name(random, name);
   name[sizeof(name) - 1] = 0;
   return guest::models_dir + "/" + name;
 }

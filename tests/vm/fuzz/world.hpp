@@ -21,6 +21,7 @@ inline constexpr unsigned processes_max = 16, threads_max = 8, calls_max = 256;
 
 struct Counter {
   std::atomic<uint64_t> good, bad, nanoseconds;
+  std::atomic<uint64_t> errors[134];  // by errno; 0: some other
 };
 
 // In memory that all processes map.
@@ -71,6 +72,10 @@ class World {
   static std::byte* window(size_t index);
   static std::byte* address(Random& random);  // in a window, mostly near its begin and page-aligned
   static size_t length(Random& random);
+  // Half of the time of a model that this process may have made itself; now and then no good name.
+  void name(Random& random, char (&out)[LLMOS_NAME_SIZE]) const;
+  std::string path(Random& random) const;
+
   void* buffer(Random& random) const;  // to read into or write from: 64 KiB that are there, mostly
   static constexpr size_t buffer_size = 64 * guest::KiB;
 
@@ -99,9 +104,6 @@ std::vector<Call> uring_calls();
 std::vector<Call> system_calls();
 
 inline long result(long value) { return value < 0 ? -errno : value; }
-
-void random_name(Random& random, char (&out)[LLMOS_NAME_SIZE]);
-std::string model_path(Random& random);
 
 // Runs `access`; false when it raised SIGBUS or SIGSEGV.
 struct FaultPoint {
