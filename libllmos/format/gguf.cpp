@@ -162,7 +162,9 @@ std::string_view gguf_type_name(GgufType type) { return type_info(type).name; }
 // Walks the header from front to back; `position_` never passes the end of the file.
 class Gguf::Parser {
  public:
-  explicit Parser(Gguf& out) : out_(out), file_(out.file_) {}
+  // `header` is what is parsed; it is the file itself unless the header was copied out of it.
+  Parser(Gguf& out, std::span<const std::byte> header)
+      : out_(out), file_(header), copied_(header.data() != out.file_.data()) {}
 
   void run() {
     read_magic();
@@ -253,7 +255,7 @@ class Gguf::Parser {
   }
 
   GgufValue read_value(std::string_view key) {
-    GgufValue value{key, read_type("value type"), nullptr, 1, {}};
+    GgufValue value{key, read_type("value type"), {}, 1, nullptr, 0};
     if (value.type == GgufType::array) {
       read_array(value);
     } else if (value.type == GgufType::string) {
@@ -267,6 +269,7 @@ class Gguf::Parser {
         fail(EBADMSG, "GGUF: value{} at byte {} is a bool of {}; 0 or 1 are allowed", context_, position_ - 1,
              load<uint8_t>(value.data));
     }
+    value.bytes = position_ - static_cast<uint64_t>(value.data - file_.data());
     return value;
   }
 
@@ -351,12 +354,8 @@ class Gguf::Parser {
 
   // Turns offsets into the data section into offsets into the file, and types and shapes into bytes.
   void locate_tensors() {
-    const uint64_t padding = (out_.alignment_ - position_ % out_.alignment_) % out_.alignment_;
-    if (padding > left() && !out_.tensors_.empty())
-      fail(EBADMSG, "GGUF: the tensor data should begin after {} bytes of padding at byte {}, but the file ends at {}",
-           padding, position_, file_.size());
-    out_.data_offset_ = position_ + std::min(padding, left());
-    const uint64_t data_bytes = file_.size() - out_.data_offset_;
+    out_.data_offset_ = copied_ ? copied_data_offset() : position_after_padding();
+    const uint64_t data_bytes = out_.file_.size() - out_.data_offset_;
     for (GgufTensor& tensor : out_.tensors_) {
       tensor.bytes = bytes_of(tensor);
       if (tensor.offset > data_bytes || tensor.bytes > data_bytes - tensor.offset)
@@ -365,6 +364,22 @@ class Gguf::Parser {
              quote(tensor.name), tensor.bytes, tensor.offset, data_bytes);
       tensor.offset += out_.data_offset_;
     }
+  }
+
+  uint64_t position_after_padding() const {
+    const uint64_t padding = (out_.alignment_ - position_ % out_.alignment_) % out_.alignment_;
+    if (padding > left() && !out_.tensors_.empty())
+      fail(EBADMSG, "GGUF: the tensor data should begin after {} bytes of padding at byte {}, but the file ends at {}",
+           padding, position_, file_.size());
+    return position_ + std::min(padding, left());
+  }
+
+  uint64_t copied_data_offset() const {
+    const auto offset = out_.get<uint64_t>(data_offset_key);
+    if (offset > out_.file_.size() || (!out_.tensors_.empty() && offset % out_.alignment_ != 0))
+      fail(EBADMSG, "GGUF: key {} is {}, which is no place for data in a file of {} bytes", quote(data_offset_key),
+           offset, out_.file_.size());
+    return offset;
   }
 
   static uint64_t bytes_of(const GgufTensor& tensor) {
@@ -396,11 +411,16 @@ class Gguf::Parser {
 
   Gguf& out_;
   std::span<const std::byte> file_;
+  bool copied_;
   uint64_t position_ = 0;
   std::string context_;  // what the field being read belongs to, for messages
 };
 
-Gguf::Gguf(std::span<const std::byte> file) : file_(file) { Parser(*this).run(); }
+Gguf::Gguf(std::span<const std::byte> file) : file_(file) { Parser(*this, file).run(); }
+
+Gguf::Gguf(std::span<const std::byte> header, std::span<const std::byte> file) : file_(file) {
+  Parser(*this, header).run();
+}
 
 const GgufValue* Gguf::find(std::string_view key) const {
   return find_by_name(metadata_, metadata_by_key_, key, key_of);
@@ -474,10 +494,10 @@ const std::byte* GgufArray::at(uint64_t index) const {
 int64_t GgufArray::integer(uint64_t index) const {
   const std::byte* data = at(index);
   if (element_ == GgufType::boolean) return load<uint8_t>(data) != 0;
-  return number_as<int64_t>({key_, element_, data, 1, {}});
+  return number_as<int64_t>({key_, element_, {}, 1, data, 0});
 }
 
-double GgufArray::number(uint64_t index) const { return number_as<double>({key_, element_, at(index), 1, {}}); }
+double GgufArray::number(uint64_t index) const { return number_as<double>({key_, element_, {}, 1, at(index), 0}); }
 
 template <typename T>
 std::vector<T> GgufArray::copy() const {
