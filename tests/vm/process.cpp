@@ -95,9 +95,13 @@ Child::~Child() {
   close(out_);
 }
 
-void Child::join() {
+int Child::wait_status() {
   reap();
-  if (status_ == 0) return;
+  return status_;
+}
+
+void Child::join() {
+  if (wait_status() == 0) return;
   ADD_FAILURE() << "the child " << (WIFSIGNALED(status_) ? strsignal(WTERMSIG(status_)) : "failed");
 }
 
@@ -123,7 +127,9 @@ void in_child(const Identity& identity, const std::function<void()>& body) {
 
 void enter_user_namespace(uid_t uid, gid_t gid, uint32_t count) {
   const auto map = [count](uint32_t id) { return "0 " + std::to_string(id) + " " + std::to_string(count); };
-  const std::string self = "/proc/" + std::to_string(getpid());
+  char self_pid[16] = {};  // in the namespace of /proc, which need not be ours
+  if (readlink("/proc/self", self_pid, sizeof(self_pid) - 1) < 0) throw_errno("/proc/self");
+  const std::string self = "/proc/" + std::string(self_pid);
   // The maps must be written from outside, by root there.
   Child outside([&](Child::Parent& parent) {
     parent.wait();

@@ -46,6 +46,7 @@ class Child {
   void tell(int64_t value = 0);  // wakes the child's wait()
   void join();                   // expects that it ended well
   int kill();                    // with SIGKILL; returns its wait status
+  int wait_status();             // of its end, whatever it is
 
  private:
   void reap();

@@ -2,10 +2,13 @@
 #include "system.hpp"
 
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/dm-ioctl.h>
 #include <linux/loop.h>
+#include <linux/perf_event.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -288,6 +291,38 @@ std::string LoopDisk::number() const {
   struct stat stat;
   if (::stat(path_.c_str(), &stat)) throw_errno(path_);
   return std::to_string(major(stat.st_rdev)) + ":" + std::to_string(minor(stat.st_rdev));
+}
+
+// ---- races made wider ----
+
+// for (i = 400000; i; i--); return 0: some hundred microseconds. The verifier walks through all of it.
+static Fd load_busy_wait() {
+  const bpf_insn program[] = {
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 1, .imm = 400000},
+      {.code = BPF_ALU64 | BPF_SUB | BPF_K, .dst_reg = 1, .imm = 1},
+      {.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 1, .off = -2, .imm = 0},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
+      {.code = BPF_JMP | BPF_EXIT},
+  };
+  bpf_attr attr = {};
+  attr.prog_type = BPF_PROG_TYPE_KPROBE;
+  attr.insn_cnt = std::size(program);
+  attr.insns = reinterpret_cast<uint64_t>(program);
+  attr.license = reinterpret_cast<uint64_t>("GPL");
+  Fd fd(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr))));
+  if (fd < 0) throw_errno("BPF_PROG_LOAD");
+  return fd;
+}
+
+SlowFunction::SlowFunction(const std::string& function) : program_(load_busy_wait()) {
+  perf_event_attr attr = {};
+  attr.size = sizeof(attr);
+  attr.type = static_cast<uint32_t>(read_number("/sys/bus/event_source/devices/kprobe/type"));
+  attr.kprobe_func = reinterpret_cast<uint64_t>(function.c_str());
+  probe_ = Fd(static_cast<int>(syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC)));
+  if (probe_ < 0) throw_errno("kprobe on " + function);
+  if (ioctl(probe_, PERF_EVENT_IOC_SET_BPF, static_cast<int>(program_)) || ioctl(probe_, PERF_EVENT_IOC_ENABLE, 0))
+    throw_errno("kprobe on " + function);
 }
 
 }  // namespace llmos::guest

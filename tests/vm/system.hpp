@@ -131,4 +131,15 @@ class LoopDisk {
   std::string path_;
 };
 
+// ---- races made wider ----
+
+// While it lives, each call of that kernel function begins with a busy wait: a kprobe with a small BPF program.
+class SlowFunction {
+ public:
+  explicit SlowFunction(const std::string& function);
+
+ private:
+  Fd program_, probe_;
+};
+
 }  // namespace llmos::guest
