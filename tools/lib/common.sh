@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # globals are the interface between these files
 # What every script here needs: messages, the cache, private mounts. Sourced, never run.
 set -Eeuo pipefail
 shopt -s inherit_errexit
@@ -39,9 +39,10 @@ become_root() {
   local sudo=()
   if ((EUID != 0)); then
     command -v sudo >/dev/null || die "mounting and chroot need root: run as root, or install sudo"
-    sudo=(sudo --preserve-env=http_proxy,https_proxy,no_proxy,TERM)
+    sudo=(sudo "--preserve-env=http_proxy,https_proxy,no_proxy,TERM")
   fi
   mkdir -p "$cache"
+  # shellcheck disable=SC2016 # $$ is that of the shell that becomes us
   exec "${sudo[@]}" env "LLMOS_CACHE=$cache" "LLMOS_OWNER=$(id -u):$(id -g)" \
     unshare --mount --propagation private bash -c 'LLMOS_PRIVATE=$$ exec "$0" "$@"' "$0" "$@"
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154 # globals are the interface between these files
 # The debug kernel, built once from Debian's source of the newest kernel.
 
 # debug_kernel: sets `debug_image`, which boots, and `debug_tree`, against which modules are built. The image is a bzImage:

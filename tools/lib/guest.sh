@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154 # globals are the interface between these files
 # Disks of the machines tools/vm starts.
 
 # guest_disk: sets `guest` to the disk image of a small ordinary Debian with the modules of every kernel.
@@ -51,8 +51,8 @@ make_build_root_disk() {
 payload_disk() {
   local megabytes
   megabytes=$(($(du -sm "$1" | cut -f1) * 11 / 10 + 1024))
-  in_root "$root" mke2fs -q -t ext4 -O verity -L llmos-payload -d "$1" "$2" "${megabytes}M"
+  in_root "$root" mke2fs -q -t ext4 -O verity -E lazy_itable_init=0,lazy_journal_init=0 -L llmos-payload -d "$1" "$2" "${megabytes}M"
 }
 
 # scratch_disk FILE: an empty sparse filesystem that can hold fs-verity files.
-scratch_disk() { in_root "$root" mke2fs -q -t ext4 -O verity -L llmos-scratch "$1" 8G; }
+scratch_disk() { in_root "$root" mke2fs -q -t ext4 -O verity -E lazy_itable_init=0,lazy_journal_init=0 -L llmos-scratch "$1" 8G; }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154 # globals are the interface between these files
 # Building the module inside the build root.
 
 # build_module NAME: sets `module` to the llmos.ko built for that kernel and `module_release` to what uname -r says there.

@@ -10,7 +10,6 @@ whatever the command returned. Runs inside the build root; tools/vm is its only 
 import argparse
 import json
 import os
-import re
 import selectors
 import shutil
 import signal
@@ -22,24 +21,12 @@ import time
 import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest"))
+from complaints import complains  # noqa: E402
 from frames import CHUNK, EXIT, READY, RESIZE, RUN, STDERR, STDIN, STDOUT, Parser, frame  # noqa: E402
 
 TIMED_OUT, BROKEN = 124, 125
 BOOT_TIME = 240  # seconds, much more than a busy host ever needed
 STDIN_AHEAD = 1 << 20  # bytes read from our standard input before the machine took them
-
-# What a kernel says only when something is wrong. The prefix keeps text that programs log to /dev/kmsg apart.
-COMPLAINT = re.compile(
-    r"^\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? (?:"
-    r"WARNING: (?!Unprivileged eBPF)|BUG: |BUG |Oops|kernel BUG at|Kernel panic|general protection fault|"
-    r"Unable to handle|unable to handle|Internal error|stack segment|double fault|"
-    r"INFO: (?:task .* blocked|possible|trying to register|rcu_)|rcu: INFO: |watchdog: BUG|"
-    r"UBSAN: |KASAN: |KFENCE: |DMA-API: .*(?:WARNING|error)|ODEBUG: |refcount_t: |list_(?:add|del) corruption|"
-    r"kmemleak: \d+ new suspected|kobject.*(?:tried|failed)|sysfs: cannot create|"
-    r"(?:\S+ )?(?:possible circular|inconsistent lock state|bad unlock balance|held lock freed|suspicious RCU usage)|"
-    r"BUG_ON|VFS: Busy inodes|llmos: probe of .* failed|init: line)"
-)
-
 
 class Broken(Exception):
     """The machine did not do its part; the text says how."""
@@ -171,7 +158,7 @@ def complaints(log: str) -> str:
     lines = log.splitlines()
     shown = set()
     for number, line in enumerate(lines):
-        if COMPLAINT.match(line):
+        if complains(line):
             shown.update(range(max(0, number - 3), min(len(lines), number + 45)))
     return "\n".join(lines[number] for number in sorted(shown))
 

@@ -1,19 +1,6 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154 # globals are the interface between these files
 # What one machine gets: its run folder and the payload disk, seen at /mnt in the machine.
-
-# build_tools: bring build/release up to date and set build_dir to it.
-build_tools() {
-  local log
-  log=$(mktemp)
-  build_dir=$checkout/build/release
-  if ! { cmake -S "$checkout" --preset release && cmake --build "$build_dir" -j "$(nproc)"; } >"$log" 2>&1; then
-    cat "$log" >&2
-    rm "$log"
-    die "our tools do not build; --no-tools does without them, --build-dir DIR takes another build"
-  fi
-  rm "$log"
-}
 
 # make_run: sets `run` to a folder for this machine alone, gone when it ends. The lock on descriptor 8 lives as long as
 # this process (and what it execs); folders whose process died are swept here.
@@ -32,7 +19,7 @@ make_run() {
 make_payload() {
   local own=$run/payload/.llmos path name
   mkdir "$own"
-  cp "$tools"/lib/guest/{init,finish,agent.py,frames.py} "$own/"
+  cp "$tools"/lib/guest/{init,finish,agent.py,frames.py,complaints.py} "$own/"
   in_root "$root" true # mounts the cache there; what is mounted from here on goes over it
   if [[ ! $no_module ]]; then install_module "$own/root/usr"; fi
   if [[ $build_dir ]]; then install_tools "$own/root"; fi

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # globals are the interface between these files
 # The two Debian roots, each made once: the build root (compilers, kernels, headers, QEMU) and the guest's.
 
 build_packages=(
@@ -15,6 +15,7 @@ guest_packages=(
 # Cloud images write mirror+file:PATH; the first line of PATH is then the address.
 mirror() {
   local uri
+  # shellcheck disable=SC2016 # apt's own variables
   uri=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
     awk -v label="$1" '$1 == label && !uri { uri = $2 } END { print uri }')
   if [[ $uri == mirror+file:* ]]; then
