@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+# bash completion for llmosctl
+
+_llmosctl() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+  local models=/sys/fs/llmos/models command='' word i
+  local commands='load ls stat rm set evict verify grants revoke allow exec doctor version'
+
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=${COMP_WORDS[i]}
+    [[ $word == -* ]] && continue
+    command=$word
+    break
+  done
+
+  case $previous in
+    --owner | --uid) COMPREPLY=($(compgen -u -- "$current")); return ;;
+    --group) COMPREPLY=($(compgen -g -- "$current")); return ;;
+    --pid) COMPREPLY=($(compgen -W "$(cd /proc && echo [0-9]*)" -- "$current")); return ;;
+    --node) COMPREPLY=($(compgen -W 'local interleave' -- "$current")); return ;;
+    --page-size) COMPREPLY=($(compgen -W '2M 64K 4K' -- "$current")); return ;;
+    --sign) compopt -o default; COMPREPLY=(); return ;;
+    --cgroup) compopt -o nospace; COMPREPLY=($(cd /sys/fs/cgroup 2>/dev/null && compgen -S / -d -- "$current")); return ;;
+    --name | --mode | --priority | --bytes | --threads) COMPREPLY=(); return ;;
+  esac
+
+  if [[ $current == -* ]]; then
+    local options='--json --help'
+    case $command in
+      '') options+=' --version' ;;
+      load) options+=' --name --mode --owner --group --node --page-size --evictable --priority --replace --sign --bytes --threads --quiet' ;;
+      ls) options+=' --long' ;;
+      set) options+=' --evictable --no-evictable --priority' ;;
+      revoke) options+=' --pid --uid --cgroup --keep-access' ;;
+      allow) options+=' --pid --uid --cgroup' ;;
+    esac
+    COMPREPLY=($(compgen -W "$options" -- "$current"))
+    return
+  fi
+
+  case $command in
+    '') COMPREPLY=($(compgen -W "$commands" -- "$current")) ;;
+    load) compopt -o default; COMPREPLY=() ;;
+    rm | evict) COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current")) ;;
+    stat | set | grants | revoke | allow)
+      ((COMP_CWORD > i + 1)) || COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current")) ;;
+    verify | exec)
+      if ((COMP_CWORD > i + 1)); then
+        compopt -o default
+        COMPREPLY=()
+        [[ $command == verify ]] || COMPREPLY=($(compgen -c -- "$current"))
+      else
+        COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current"))
+      fi ;;
+  esac
+}
+
+complete -F _llmosctl llmosctl

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+# fish completion for llmosctl
+
+set -l commands load ls stat rm set evict verify grants revoke allow exec doctor version
+
+function __llmosctl_models
+    command ls /sys/fs/llmos/models 2>/dev/null
+end
+
+# The first argument after the command is still to be given.
+function __llmosctl_needs_model
+    set -l words (commandline -opc | string match -v -- '-*')
+    test (count $words) -eq 2
+end
+
+complete -c llmosctl -f
+complete -c llmosctl -l json -d 'Print JSON'
+complete -c llmosctl -s h -l help -d 'Show help'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -l version -d 'Show the version'
+
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a load -d 'Put model files into the kernel'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a ls -d 'List models'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a stat -d 'Show one model'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a rm -d 'Remove models'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a set -d 'Change how a model is evicted'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a evict -d 'Drop the memory of idle models'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a verify -d 'Compare a digest with a file, or with the memory now'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a grants -d 'Show who has a model open'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a revoke -d 'Take a model away from somebody'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a allow -d 'Let somebody open it again'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a exec -d 'Run a program with a path in place of {}'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Say what keeps llmos from working here'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Show the version of the library'
+
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -F
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l name -d 'Name of the model'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l mode -a '0400 0440 0444' -d 'Who may read it'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l owner -a '(__fish_complete_users)' -d 'User who owns it'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l group -a '(__fish_complete_groups)' -d 'Group it belongs to'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l node -a 'local interleave 0' -d 'NUMA nodes'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l page-size -a '2M 64K 4K' -d 'Largest page'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -l evictable -d 'May be dropped while idle'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l priority -d 'Of eviction'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -l replace -d 'Take the place of a model of that name'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -r -l sign -d 'Detached PKCS#7 signature'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l bytes -d 'Length, where the file is a stream'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l threads -d 'That read'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -s q -l quiet -d 'Print nothing but errors'
+
+complete -c llmosctl -n '__fish_seen_subcommand_from ls' -s l -l long -d 'Every column'
+
+complete -c llmosctl -n '__fish_seen_subcommand_from rm evict' -a '(__llmosctl_models)'
+complete -c llmosctl -n '__fish_seen_subcommand_from stat set verify grants revoke allow exec; and __llmosctl_needs_model' -a '(__llmosctl_models)'
+complete -c llmosctl -n '__fish_seen_subcommand_from verify; and not __llmosctl_needs_model' -F
+complete -c llmosctl -n '__fish_seen_subcommand_from exec; and not __llmosctl_needs_model' -a '(__fish_complete_command)' -F
+
+complete -c llmosctl -n '__fish_seen_subcommand_from set' -l evictable -d 'May be dropped while idle'
+complete -c llmosctl -n '__fish_seen_subcommand_from set' -l no-evictable -d 'Is never dropped'
+complete -c llmosctl -n '__fish_seen_subcommand_from set' -x -l priority -d 'Of eviction'
+
+complete -c llmosctl -n '__fish_seen_subcommand_from revoke allow' -x -l pid -a '(__fish_complete_pids)' -d 'A process'
+complete -c llmosctl -n '__fish_seen_subcommand_from revoke allow' -x -l uid -a '(__fish_complete_users)' -d 'A user'
+complete -c llmosctl -n '__fish_seen_subcommand_from revoke allow' -r -l cgroup -d 'A cgroup and all below it'
+complete -c llmosctl -n '__fish_seen_subcommand_from revoke' -l keep-access -d 'They may open it again'
