@@ -254,4 +254,6 @@ LLMOS_API int llmos_nodes(llmos_node_fn each, void *context);
 }
 #endif
 
+#include "engine.h"
+
 #endif /* LLMOS_LLMOS_H */

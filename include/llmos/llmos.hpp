@@ -413,8 +413,7 @@ class Writer {
   detail::Owned<llmos_writer, llmos_writer_close> handle_;
 };
 
-// Where models are. Models outlive the object in the kernel's store; in the process's own, the last Store to go takes
-// them along, except those that are open.
+// Where models are. In the kernel's store they outlive the object; the process's own ends with the last Store or Model.
 class Store {
  public:
   explicit Store(StoreKind kind = StoreKind::automatic) {
@@ -540,5 +539,7 @@ class Store {
 };
 
 }  // namespace llmos
+
+#include "engine.hpp"
 
 #endif  // LLMOS_LLMOS_HPP

@@ -40,7 +40,9 @@ llmos_model_options options_of(const llmos_model_options* options) {
   return ours;
 }
 
-llmos_model* handle(std::unique_ptr<Model> model) { return new llmos_model{std::move(model)}; }
+llmos_model* handle(std::unique_ptr<Model> model, const std::shared_ptr<Store>& store) {
+  return new llmos_model{std::move(model), store};
+}
 
 }  // namespace
 
@@ -68,7 +70,7 @@ int llmos_store_load(llmos_store* store, const char* path, const llmos_model_opt
   return guarded([&] {
     need(path, "path");
     need(model, "model");
-    *model = handle(load(of(store), path, options_of(options)));
+    *model = handle(load(of(store), path, options_of(options)), store->store);
   });
 }
 
@@ -79,7 +81,7 @@ int llmos_store_create(llmos_store* store, const llmos_model_options* options, l
     auto ours = options_of(options);
     const auto* signature = static_cast<const std::byte*>(ours.signature);
     auto made = std::make_unique<llmos_writer>(
-        llmos_writer{create(of(store), ours), {signature, signature + ours.signature_size}, ours});
+        llmos_writer{create(of(store), ours), store->store, {signature, signature + ours.signature_size}, ours});
     *writer = made.release();
   });
 }
@@ -97,7 +99,7 @@ int llmos_writer_seal(llmos_writer* writer, llmos_model** model) {
     need(writer, "writer");
     need(model, "model");
     writer->options.signature = writer->signature.data();
-    *model = handle(seal(*writer->writer, writer->options));
+    *model = handle(seal(*writer->writer, writer->options), writer->store);
   });
 }
 
@@ -106,7 +108,7 @@ void llmos_writer_close(llmos_writer* writer) { delete writer; }
 int llmos_model_open(llmos_store* store, const char* name, llmos_model** model) {
   return guarded([&] {
     need(model, "model");
-    *model = handle(of(store).open(name_of(name)));
+    *model = handle(of(store).open(name_of(name)), store->store);
   });
 }
 

@@ -50,9 +50,11 @@ void Sequence::rewind(size_t position) {
   pages_.shrink(position);
 }
 
-Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owner, const EngineOptions& options)
+Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owner, const EngineOptions& options,
+               std::optional<PreparedIndex> index)
     : owner_(std::move(owner)),
-      gguf_(file),
+      index_(std::move(index)),
+      gguf_(index_ ? Gguf(index_->header, file) : Gguf(file)),
       config_(read_config(gguf_)),
       context_(choose_context(config_, options)),
       backend_(make_backend(options.backend)),
@@ -62,7 +64,7 @@ Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owne
           cache_pages(backend_->cache_layout(options.cache_type, config_.layers, config_.kv_heads, config_.head_size),
                       context_, options)),
       forward_(*backend_, config_, weights_, cache_.layout(), std::max<size_t>(1, options.batch_tokens)),
-      tokenizer_(make_tokenizer(gguf_)) {}
+      tokenizer_(index_ ? Tokenizer(Vocabulary::view(index_->vocabulary)) : make_tokenizer(gguf_)) {}
 
 void Engine::step(std::span<const Feed> feeds, const Progress& progress) {
   const std::lock_guard lock(mutex_);

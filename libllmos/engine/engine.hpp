@@ -8,12 +8,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "backend/backend.hpp"
 #include "engine/kv_cache.hpp"
+#include "engine/prepared.hpp"
 #include "format/gguf.hpp"
 #include "model/config.hpp"
 #include "model/forward.hpp"
@@ -67,8 +69,10 @@ struct Feed {
 
 class Engine {
  public:
-  // `file` is a GGUF file; `owner` keeps its bytes alive. EBADMSG or ENOTSUP for files that cannot be run, ENOMEM.
-  Engine(std::span<const std::byte> file, std::shared_ptr<const void> owner, const EngineOptions& options);
+  // `file` is a GGUF file; `owner` keeps its bytes alive. With an index of it nothing long is parsed. EBADMSG or
+  // ENOTSUP for files that cannot be run, ENOMEM.
+  Engine(std::span<const std::byte> file, std::shared_ptr<const void> owner, const EngineOptions& options,
+         std::optional<PreparedIndex> index = std::nullopt);
 
   const Config& config() const { return config_; }
   const Gguf& file() const { return gguf_; }
@@ -98,6 +102,7 @@ class Engine {
   void hand_out(std::span<const Wanted> wanted, size_t width, const Compute& compute);
 
   std::shared_ptr<const void> owner_;
+  std::optional<PreparedIndex> index_;
   Gguf gguf_;
   Config config_;
   size_t context_;

@@ -26,6 +26,7 @@ void add_grants(CLI::App& app, Globals& globals);  // grants, revoke, allow
 void add_exec(CLI::App& app, Globals& globals);
 void add_doctor(CLI::App& app, Globals& globals);
 void add_version(CLI::App& app, Globals& globals);
+void add_run_commands(CLI::App& app, Globals& globals);  // run, tokenize, inspect
 
 // Ends the program with this status; for commands that have already said why.
 struct Exit {

@@ -49,11 +49,16 @@ int run(int argc, char** argv) {
   add_grants(app, globals);
   add_exec(app, globals);
   add_doctor(app, globals);
+  add_run_commands(app, globals);
   add_version(app, globals);
   try {
     app.parse(argc, argv);
     return kSuccess;
   } catch (const CLI::ParseError& error) {
+    if (app.get_subcommands().empty() && app.remaining_size()) {  // CLI11 would only say that a command is missing
+      complain("there is no command \"" + app.remaining()[0] + "\"; \"llmosctl --help\" lists those there are");
+      return kUsage;
+    }
     return app.exit(error) == 0 ? kSuccess : kUsage;
   }
 }
