@@ -172,7 +172,8 @@ TokenId Vocabulary::find_special_prefix(std::string_view wanted, size_t limit, b
     const SpecialSlot slot = special_slots_[index];
     const std::string_view candidate = text(checked(slot.token));
     const bool allowed = parse_special || type(slot.token) == TokenType::user_defined;
-    if (allowed && candidate.size() <= limit && wanted.starts_with(candidate)) return slot.token;
+    const bool fits = !candidate.empty() && candidate.size() <= limit;
+    if (allowed && fits && wanted.starts_with(candidate)) return slot.token;
     if (slot.parent >= index) return no_token;  // the root of its tree
     index = slot.parent;
   }

@@ -217,6 +217,19 @@ TEST(TokenizerImage, ATokenIdOutOfRangeInATableIsAFailure) {
   EXPECT_FAILURE(EINVAL, "token -1 is not in the vocabulary", tokenizer.decode(std::vector<TokenId>{-1}));
 }
 
+TEST(TokenizerImage, AnEmptySpecialTokenIsNeverFound) {
+  SmallVocabulary v = sample();
+  const TokenId tag = v.add("<tr>", TokenType::control);
+  Image image = image_of(Vocabulary::build(v.source));
+  EXPECT_EQ(Vocabulary::view(image).find_special_prefix("<tr>", 4, true), tag);
+  std::byte* ends = image.data() + header_of(image).text_ends.offset;
+  std::memcpy(ends + tag * sizeof(uint32_t), ends + (tag - 1) * sizeof(uint32_t), sizeof(uint32_t));
+  const Tokenizer tokenizer(Vocabulary::view(image));
+  EXPECT_EQ(tokenizer.vocabulary().text(tag), "");
+  EXPECT_EQ(tokenizer.vocabulary().find_special_prefix("<tr>", 4, true), core::no_token);
+  exercise(image);
+}
+
 TEST(TokenizerImage, RealVocabulariesAttachWithoutReadingTheirTables) {
   LLMOS_NEED_DATA("vocab/ggml-vocab-llama-bpe.gguf");
   const auto file = test::read_bytes(test::data_path("vocab/ggml-vocab-llama-bpe.gguf"));
