@@ -4,7 +4,7 @@
 
 needed_packages=(
   cmake ninja-build g++ pkgconf python3 libnuma-dev libssl-dev libfmt-dev libcli11-dev nlohmann-json3-dev
-  libgtest-dev mmdebstrap # tests, machines
+  libgtest-dev shellcheck mmdebstrap # tests, machines
 )
 
 # install_packages PACKAGE...: with apt, those that are missing. With none missing this needs no rights and no network.
@@ -30,11 +30,14 @@ installed() {
 
 # build PRESET: configure where that was not done, and bring the build up to date; the compiler is heard when it fails.
 build() {
-  local preset=$1 log=$checkout/build/$1.log
+  local preset=$1 log=$checkout/build/$1.log lock
   build_dir=$checkout/build/$preset
   mkdir -p "$checkout/build"
+  exec {lock}>"$build_dir.lock"
+  flock "$lock"
   if ! (cd "$checkout" && cmake --preset "$preset" && cmake --build --preset "$preset" -j "$(nproc)" ${2:+--target "${@:2}"}) >"$log" 2>&1; then
     grep -vE '^\[[0-9]+/[0-9]+\]|^-- ' "$log" >&2 || true
     die "the $preset build failed; all it said is in $log"
   fi
+  exec {lock}>&-
 }

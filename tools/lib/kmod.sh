@@ -3,7 +3,7 @@
 # Building the module inside the build root.
 
 # build_module NAME: sets `module` to the llmos.ko built for that kernel and `module_release` to what uname -r says there.
-# Options are the globals debug, clean, check.
+# Options are the globals debug, clean, check. The lock `module_lock` keeps others from building it anew: close it after use.
 build_module() {
   local folder=$checkout/build/kmod/$1${debug:+-debug} tree make
   if [[ $debug ]]; then
@@ -13,6 +13,8 @@ build_module() {
     module_release=$(kernel_release "$1") tree=/usr/lib/modules/$module_release/build
   fi
   mkdir -p "$folder"
+  exec {module_lock}>"$folder/lock"
+  flock "$module_lock"
   sync_sources "$folder"
   make=(make --no-print-directory -j"$(nproc)" -C "$tree" "M=$folder" W=1 KCFLAGS=-Werror)
   if [[ $clean ]]; then in_root "$root" "${make[@]}" clean >&2; fi

@@ -21,7 +21,10 @@ make_payload() {
   mkdir "$own"
   cp "$tools"/lib/guest/{init,finish,agent.py,frames.py,complaints.py} "$own/"
   in_root "$root" true # mounts the cache there; what is mounted from here on goes over it
-  if [[ ! $no_module ]]; then install_module "$own/root/usr"; fi
+  if [[ ! $no_module ]]; then
+    install_module "$own/root/usr"
+    exec {module_lock}>&-
+  fi
   if [[ $build_dir ]]; then install_tools "$own/root"; fi
   for path in "${paths[@]}"; do
     path=$(realpath -- "$path") name=$(basename -- "$path")
