@@ -150,8 +150,40 @@ def llama3_factors(config):
     return factors.astype(np.float32)
 
 
-def write(path, architecture, model, kind="F32"):
-    """Writes the model with its matrices as F32, F16 or BF16 (norms and biases stay F32)."""
+# Of each quantised type: bytes of a block before and after its scales' halves, and the scale that gives random bits the
+# standard deviation 1; the K-quants with minimums take off the mean.
+LEVELS = {"Q4_0": (0, 16, 4.6), "Q5_0": (0, 20, 9.2), "Q8_0": (0, 32, 74), "Q4_K": (0, 140, 4.6 * 32),
+          "Q5_K": (0, 172, 9.2 * 32), "Q6_K": (208, 0, 18.5 * 74)}
+MEANS = {"Q4_K": 7.5, "Q5_K": 15.5}
+
+
+def random_blocks(kind, shape, deviation, generator):
+    """Rows of a quantised type made of random bits, with weights of about that standard deviation."""
+    before, after, levels = LEVELS[kind]
+    elements, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    blocks = generator.integers(0, 256, size=(shape[0] * shape[1] // elements, size), dtype=np.uint8)
+    scales = (deviation / levels * generator.uniform(0.5, 1.5, size=(len(blocks), 1))).astype(np.float16)
+    halves = [scales] + ([(scales * MEANS[kind]).astype(np.float16)] if kind in MEANS else [])
+    blocks[:, before:size - after] = np.concatenate(halves, axis=1).view(np.uint8)
+    return blocks.reshape(shape[0], -1)
+
+
+def quantized(architecture, model, kind, path, seed=5):
+    """Writes the model with random matrices of a quantised type, and gives the model the weights that these stand for."""
+    generator = np.random.default_rng(seed)
+    blocks = {}
+    for key, tensor in model.state_dict().items():
+        if tensor.ndim > 1:
+            deviation = 0.1 if "embed" in key else 1.5 * tensor.shape[-1] ** -0.5
+            blocks[key] = random_blocks(kind, tuple(tensor.shape), deviation, generator)
+            floats = gguf.quants.dequantize(blocks[key], gguf.GGMLQuantizationType[kind])
+            with torch.no_grad():
+                tensor.copy_(torch.from_numpy(floats.copy()))
+    write(path, architecture, model, kind, blocks)
+
+
+def write(path, architecture, model, kind="F32", blocks=None):
+    """Writes the model with its matrices as F32, F16 or BF16, or as given blocks (norms and biases stay F32)."""
     config = model.config
     writer = gguf.GGUFWriter(path, architecture)
     write_metadata(writer, architecture, config)
@@ -167,7 +199,7 @@ def write(path, architecture, model, kind="F32"):
         if architecture == "llama" and "k_proj" in key:
             value = interleave(value, config.num_key_value_heads)
         quantization = getattr(gguf.GGMLQuantizationType, kind if value.ndim > 1 else "F32")
-        data = gguf.quants.quantize(value, quantization)
+        data = blocks[key] if blocks and key in blocks else gguf.quants.quantize(value, quantization)
         writer.add_tensor(gguf_name(key, architecture), data, raw_dtype=quantization)
     if config.rope_parameters.get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_factors(config))

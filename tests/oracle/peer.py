@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""llama.cpp, from a PyPI build of it, through its C interface."""
+"""llama.cpp through its C interface, which llama-cpp-python has with the names of the header."""
 
+import ctypes
+
+import llama_cpp.llama_cpp as lib
 import numpy as np
-from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 
 FTYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q5_0": 8, "Q4_K": 14, "Q4_K_M": 15, "Q5_K": 16, "Q6_K": 18, "BF16": 32}
 
-ffi, lib = get_ffi(), get_lib()
 
-
-@ffi.callback("void(enum ggml_log_level, const char *, void *)")
+@lib.llama_log_callback
 def silent(level, text, data):
     pass
 
 
-lib.llama_log_set(silent, ffi.NULL)
+lib.llama_log_set(silent, None)
 lib.llama_backend_init()
 
 
 def quantize(source, target, kind, pure=True):
     params = lib.llama_model_quantize_default_params()
     params.ftype, params.pure, params.nthread, params.allow_requantize = FTYPES[kind], pure, 2, True
-    if lib.llama_model_quantize(str(source).encode(), str(target).encode(), ffi.addressof(ffi.new("llama_model_quantize_params *", params)[0])):
+    if lib.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)):
         raise RuntimeError(f"llama.cpp could not quantize to {kind}")
 
 
@@ -32,12 +32,11 @@ class Peer:
         params = lib.llama_model_default_params()
         params.use_extra_bufts = repack
         self.model = lib.llama_model_load_from_file(str(path).encode(), params)
-        if self.model == ffi.NULL:
+        if not self.model:
             raise RuntimeError(f"llama.cpp could not load {path}")
         params = lib.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = context
         params.n_threads = params.n_threads_batch = threads
-        params.n_outputs_max = context
         self.context = lib.llama_init_from_model(self.model, params)
         self.vocabulary = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self.model))
 
@@ -53,17 +52,16 @@ class Peer:
         if status:
             raise RuntimeError(f"llama_decode: {status}")
         count = len(ids) if want == "all" else 1
-        return np.frombuffer(ffi.buffer(lib.llama_get_logits(self.context), count * self.vocabulary * 4),
-                             dtype=np.float32).reshape(count, self.vocabulary).copy()
+        return np.ctypeslib.as_array(lib.llama_get_logits(self.context), shape=(count, self.vocabulary)).copy()
 
     def forget(self):
         lib.llama_memory_clear(lib.llama_get_memory(self.context), True)
 
     def tokenize(self, text):
         data = text.encode()
-        out = ffi.new("llama_token[]", len(data) + 8)
+        out = (lib.llama_token * (len(data) + 8))()
         count = lib.llama_tokenize(lib.llama_model_get_vocab(self.model), data, len(data), out, len(out), True, False)
-        return list(out[0:count])
+        return list(out[:count])
 
     def close(self):
         lib.llama_free(self.context)
