@@ -40,7 +40,7 @@ MODELS = {
     "mistral": lambda: ("llama", transformers.MistralForCausalLM(
         transformers.MistralConfig(**COMMON, head_dim=64, sliding_window=16))),
     "qwen2": lambda: ("qwen2", transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**COMMON))),
-    "qwen3": lambda: ("qwen3", transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**COMMON, head_dim=32))),
+    "qwen3": lambda: ("qwen3", transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**COMMON, head_dim=128))),
     "gemma2": lambda: ("gemma2", transformers.Gemma2ForCausalLM(transformers.Gemma2Config(
         **COMMON, head_dim=32, sliding_window=16, query_pre_attn_scalar=32,
         attn_logit_softcapping=5.0, final_logit_softcapping=8.0))),
