@@ -12,6 +12,7 @@
 
 #include "engine/engine.hpp"
 #include "text/sampler.hpp"
+#include "text/stop_strings.hpp"
 #include "text/tokenizer.hpp"
 
 namespace llmos::core {

@@ -12,8 +12,6 @@
 #include <deque>
 #include <limits>
 #include <span>
-#include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -109,24 +107,5 @@ class Sampler {
 
 // ln Σ exp(logit): a token's log-probability is its logit less this. -infinity when all are.
 double log_sum_exp(std::span<const float> logits);
-
-// Finds stop strings in a stream of text, wherever token boundaries fall. Text that may be the beginning of a stop
-// string is held back until it is decided.
-class StopStrings {
- public:
-  StopStrings() = default;
-  explicit StopStrings(std::vector<std::string> stops);  // empty strings: EINVAL
-
-  // The text that can be shown now. Once a stop string is complete, stopped() is true and nothing more comes out: not
-  // the stop string, nor what follows it.
-  std::string push(std::string_view text);
-  std::string finish();  // what was still held back, when generation ended otherwise
-  bool stopped() const { return stopped_; }
-
- private:
-  std::vector<std::string> stops_;
-  std::string held_;
-  bool stopped_ = false;
-};
 
 }  // namespace llmos::core

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
+#include "text/stop_strings.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "system/error.hpp"
-#include "text/sampler.hpp"
 
 namespace llmos::core {
 namespace {

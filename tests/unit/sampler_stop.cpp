@@ -5,7 +5,7 @@
 #include <cerrno>
 
 #include "support/failure.hpp"
-#include "text/sampler.hpp"
+#include "text/stop_strings.hpp"
 
 namespace llmos {
 namespace {
