@@ -95,6 +95,20 @@ static unsigned int pages_order(pgoff_t index, pgoff_t end, unsigned int order)
 	return order;
 }
 
+/*
+ * The machine keeps 1/64 of its memory: while one task holds the last page,
+ * others meet the OOM killer. Idle evictable models make room first.
+ */
+static bool pages_spare(u64 bytes)
+{
+	long wanted = (bytes >> PAGE_SHIFT) + totalram_pages() / 64;
+
+	while (si_mem_available() < wanted)
+		if (!llmos_evict_idle())
+			return false;
+	return true;
+}
+
 /* On failure the caller drops the inode, and with it what was allocated. */
 int llmos_pages_alloc(struct llmos_model *model, const struct llmos_placement *placement,
 		      s32 *failed_node)
@@ -105,6 +119,10 @@ int llmos_pages_alloc(struct llmos_model *model, const struct llmos_placement *p
 	int ret;
 
 	cursor_start(&cursor, placement);
+	if (!pages_spare(model->bytes)) {
+		*failed_node = cursor.node;
+		return -ENOMEM;
+	}
 	while (index < end) {
 		if (fatal_signal_pending(current))
 			return -EINTR;

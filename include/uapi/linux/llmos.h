@@ -139,7 +139,8 @@ struct llmos_query {
  *              left, or -1 (a cgroup's or the module's limit)
  *
  * Errors: EINVAL, EEXIST, EPERM; EDQUOT when memory_max would be passed with
- * every idle evictable model gone; ENOMEM.
+ * every idle evictable model gone; ENOMEM, also when less than 1/64 of the
+ * machine's memory would stay available.
  */
 struct llmos_model_create {
 	__u32 size;
@@ -157,7 +158,8 @@ struct llmos_model_create {
 	char name[LLMOS_NAME_SIZE];
 };
 /* The seal replaces a model of that name: existing opens keep the old bytes.
- * Needs the rights that removing the old model needs. */
+ * Needs the rights that removing the old model needs. A deny list belongs to the
+ * model, not to the name: the new one begins with none. */
 #define LLMOS_CREATE_REPLACE	(1U << 31)
 
 /**
