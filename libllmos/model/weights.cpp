@@ -61,6 +61,8 @@ class Reader {
     if (tensor.columns() != columns || tensor.rows() != rows)
       fail(EBADMSG, "{} is {} x {}; the model's configuration wants {} x {}", name, tensor.columns(), tensor.rows(),
            columns, rows);
+    if (reinterpret_cast<uintptr_t>(tensor.data) % 4 != 0)  // kernels read halves and floats where they lie
+      fail(ENOTSUP, "{} does not lie at a multiple of 4 bytes; write the file with an alignment of 4 or more", name);
   }
 
   const Gguf& gguf_;

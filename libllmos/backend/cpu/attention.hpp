@@ -23,7 +23,7 @@ struct HalfPage {
     return load_half(data + position * head_size + component);
   }
   float value(size_t position, size_t component, size_t head_size) const {
-    return half_to_float(data[position * head_size + component]);
+    return half(data[position * head_size + component]);
   }
 };
 
@@ -39,12 +39,12 @@ struct BytePage {
     return load_half(scales + component / quant_block * page_positions + position);
   }
   Float values(size_t position, size_t component, size_t head_size) const {
-    const float scale = half_to_float(scales[(position * head_size + component) / quant_block]);
+    const float scale = half(scales[(position * head_size + component) / quant_block]);
     return load_bytes(data + position * head_size + component) * set(scale);
   }
   float value(size_t position, size_t component, size_t head_size) const {
     const size_t index = position * head_size + component;
-    return half_to_float(scales[index / quant_block]) * static_cast<float>(data[index]);
+    return half(scales[index / quant_block]) * static_cast<float>(data[index]);
   }
 };
 
@@ -193,7 +193,7 @@ inline void to_bytes(const float* x, int8_t* out, uint16_t* scale) {
   float peak = 0;
   for (size_t i = 0; i < quant_block; i++) peak = std::fmax(peak, std::fabs(x[i]));
   *scale = float_to_half(peak / 127.0f);
-  const float step = half_to_float(*scale), inverse = step > 0 ? 1.0f / step : 0.0f;
+  const float step = half(*scale), inverse = step > 0 ? 1.0f / step : 0.0f;
   for (size_t i = 0; i < quant_block; i++)
     out[i] = static_cast<int8_t>(std::fmin(std::fmax(std::nearbyint(x[i] * inverse), -127.0f), 127.0f));
 }

@@ -7,6 +7,7 @@
 #include "backend/cpu/kernels.hpp"
 #include "backend/cpu/matvec_floats.hpp"
 #include "backend/cpu/simd.hpp"
+#include "backend/cpu/transpose.hpp"
 #include "backend/cpu/unpack.hpp"
 
 namespace llmos::core::LLMOS_SET {
@@ -23,14 +24,16 @@ inline constexpr size_t float_tokens = lanes == 16 ? 12 : 5;
 template <typename Unpack>
 struct ByteSums {
   static constexpr int zero = Unpack::zero;
-  static constexpr uint8_t flip = 0;
   Int sum;
 
   void begin(int32_t start) { sum = _mm512_set1_epi32(start); }
   void add(size_t, Int weights, Int activations) { sum = _mm512_dpbusd_epi32(sum, weights, activations); }
   Float get() const { return to_float(sum); }
 };
-inline Int load_bytes32(const uint8_t* p) { return _mm512_loadu_si512(p); }
+template <typename Unpack>
+inline Int flip(Int bytes) {
+  return bytes;
+}
 inline Int spread_bytes(const int8_t* p) {
   int32_t four;
   std::memcpy(&four, p, sizeof four);
@@ -43,7 +46,6 @@ template <typename Unpack>
 struct ByteSums {
   static constexpr bool is_signed = Unpack::largest > 127;
   static constexpr int zero = is_signed ? 0 : Unpack::zero;
-  static constexpr uint8_t flip = is_signed ? 0x80 : 0;
   static constexpr size_t run = is_signed ? 1 : 32767 / (2 * 127 * Unpack::largest);
   Int sum, part;
 
@@ -61,7 +63,10 @@ struct ByteSums {
   }
   Float get() const { return to_float(sum); }
 };
-inline Int load_bytes32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+template <typename Unpack>
+inline Int flip(Int bytes) {
+  return ByteSums<Unpack>::is_signed ? _mm256_xor_si256(bytes, _mm256_set1_epi8(-128)) : bytes;
+}
 inline Int spread_bytes(const int8_t* p) {
   int32_t four;
   std::memcpy(&four, p, sizeof four);
@@ -82,33 +87,40 @@ inline BytePanel place_panel(std::byte* scratch) {
 }
 static_assert(panel_rows * (panel_columns + panel_columns / 16 * 2 * sizeof(float)) <= matmul_scratch);
 
-// Columns [column, column + count) of rows [first, first + rows); rows beyond are zero.
+// Columns [column, column + count) of rows [first, first + rows); the rows beyond are copies of the first, their
+// results are left out. Rows are unpacked one after another, then turned over in squares.
 template <typename Unpack>
 inline void unpack_panel(const TensorView& w, size_t first, size_t rows, size_t column, size_t count,
                          const BytePanel& panel) {
   using Block = typename Unpack::Block;
-  constexpr size_t parts = Unpack::elements / Unpack::part;
+  constexpr size_t parts = Unpack::elements / Unpack::part, run = 256, square = 4 * lanes;  // in columns
   const size_t row_bytes = w.row_bytes();
-  for (size_t r = 0; r < panel_rows; r++) {
-    const std::byte* source =
-        w.data + (first + (r < rows ? r : 0)) * row_bytes + column / Unpack::elements * sizeof(Block);
-    for (size_t at = 0; at < count; at += Unpack::elements, source += sizeof(Block)) {
-      Block block;
-      std::memcpy(&block, source, sizeof block);
-      alignas(64) uint8_t bytes[Unpack::elements];
-      float scales[parts], minimums[parts];
-      Unpack::unpack(block, bytes, scales, minimums);
-      if (ByteSums<Unpack>::flip)
-        for (uint8_t& byte : bytes) byte ^= ByteSums<Unpack>::flip;
-      for (size_t i = 0; i < Unpack::elements; i += 4)
-        std::memcpy(panel.bytes + (at + i) * panel_rows + 4 * r, bytes + i, 4);
-      for (size_t part = 0; part < parts; part++) {
-        const size_t place = (at / Unpack::part + part) * panel_rows + r;
-        panel.scales[place] = r < rows ? scales[part] : 0;
-        if (Unpack::minimums) panel.minimums[place] = r < rows ? minimums[part] : 0;
+  alignas(64) uint8_t bytes[lanes][run];
+  for (size_t g = 0; g < panel_groups; g++)
+    for (size_t start = 0; start < count; start += run) {
+      const size_t some = count - start < run ? count - start : run;
+      for (size_t k = 0; k < lanes; k++) {
+        const size_t r = g * lanes + k;
+        const std::byte* source =
+            w.data + (first + (r < rows ? r : 0)) * row_bytes + (column + start) / Unpack::elements * sizeof(Block);
+        for (size_t at = 0; at < some; at += Unpack::elements, source += sizeof(Block)) {
+          float scales[parts], minimums[parts];
+          Unpack::unpack(*reinterpret_cast<const Block*>(source), bytes[k] + at, scales, minimums);
+          for (size_t part = 0; part < parts; part++) {
+            const size_t place = ((start + at) / Unpack::part + part) * panel_rows + r;
+            panel.scales[place] = scales[part];
+            if (Unpack::minimums) panel.minimums[place] = minimums[part];
+          }
+        }
+      }
+      for (size_t at = 0; at < some; at += square) {
+        Int v[lanes];
+        for (size_t k = 0; k < lanes; k++) v[k] = load_lanes(bytes[k] + at);
+        transpose(v);
+        for (size_t k = 0; k < lanes; k++)
+          store_lanes(panel.bytes + ((start + at) / 4 + k) * panel_rows * 4 + g * lanes * 4, flip<Unpack>(v[k]));
       }
     }
-  }
 }
 
 // out[n][row] = panel row . columns [column, column + count) of token n.
@@ -132,7 +144,7 @@ inline void byte_tile(const BytePanel& panel, const ActivationRow* x, size_t col
 #pragma GCC unroll 8
     for (size_t step = 0; step < steps; step++, bytes += panel_rows * 4) {
       Int weights[panel_groups];
-      for (size_t g = 0; g < panel_groups; g++) weights[g] = load_bytes32(bytes + g * lanes * 4);
+      for (size_t g = 0; g < panel_groups; g++) weights[g] = load_lanes(bytes + g * lanes * 4);
 #pragma GCC unroll 8
       for (size_t n = 0; n < kTokens; n++) {
         const Int activations = spread_bytes(x[n].quants + at + 4 * step);
@@ -154,6 +166,28 @@ inline void byte_tile(const BytePanel& panel, const ActivationRow* x, size_t col
   }
   for (size_t n = 0; n < kTokens; n++)
     for (size_t g = 0; g < panel_groups; g++) store(out + n * panel_rows + g * lanes, result[n][g]);
+}
+
+// The same for float weights: a panel of floats [column][row].
+template <typename Weight>
+inline void unpack_floats(const TensorView& w, size_t first, size_t rows, size_t column, size_t count, float* panel) {
+  using Element = typename Weight::Element;
+  const size_t whole = count / lanes * lanes;
+  for (size_t g = 0; g < panel_groups; g++) {
+    const Element* source[lanes];
+    for (size_t k = 0; k < lanes; k++) {
+      const size_t r = g * lanes + k;
+      source[k] = reinterpret_cast<const Element*>(w.data + (first + (r < rows ? r : 0)) * w.row_bytes()) + column;
+    }
+    for (size_t i = 0; i < whole; i += lanes) {
+      Int v[lanes];
+      for (size_t k = 0; k < lanes; k++) v[k] = as_lanes(Weight::get(source[k] + i));
+      transpose(v);
+      for (size_t k = 0; k < lanes; k++) store_lanes(panel + (i + k) * panel_rows + g * lanes, v[k]);
+    }
+    for (size_t i = whole; i < count; i++)
+      for (size_t k = 0; k < lanes; k++) panel[i * panel_rows + g * lanes + k] = Weight::one(source[k][i]);
+  }
 }
 
 // out[n][row] = panel row . columns [0, count) of x[n], the panel being floats [column][row].
@@ -226,18 +260,13 @@ inline void matmul_bytes(const TensorView& w, const ActivationRows& x, size_t fi
 template <typename Weight>
 inline void matmul_floats(const TensorView& w, const ActivationRows& x, size_t first, size_t last, float* y,
                           size_t y_stride, std::byte* scratch) {
-  using Element = typename Weight::Element;
   static_assert(panel_rows * panel_floats * sizeof(float) <= matmul_scratch);
   float* panel = reinterpret_cast<float*>(scratch);
   for (size_t r = first; r < last; r += panel_rows) {
     const size_t rows = last - r < panel_rows ? last - r : panel_rows;
     for (size_t column = 0; column < x.columns; column += panel_floats) {
       const size_t count = x.columns - column < panel_floats ? x.columns - column : panel_floats;
-      for (size_t k = 0; k < panel_rows; k++) {
-        const auto* source =
-            reinterpret_cast<const Element*>(w.data + (r + (k < rows ? k : 0)) * w.row_bytes()) + column;
-        for (size_t i = 0; i < count; i++) panel[i * panel_rows + k] = Weight::one(source[i]);
-      }
+      unpack_floats<Weight>(w, r, rows, column, count, panel);
       over_tokens<float_tokens>(x.rows, [&](auto tokens, size_t t) {
         const float* part[tokens.value];
         for (size_t n = 0; n < tokens.value; n++) part[n] = x.row(t + n).values + column;

@@ -15,7 +15,7 @@ struct WeightF32 {
 struct WeightF16 {
   using Element = uint16_t;
   static Float get(const Element* p) { return load_half(p); }
-  static float one(Element w) { return half_to_float(w); }
+  static float one(Element w) { return half(w); }
 };
 struct WeightBF16 {
   using Element = uint16_t;
@@ -40,6 +40,7 @@ struct FloatDot {
     size_t i = 0;
     for (; i + 2 * lanes <= columns; i += 2 * lanes) {
       const Float a = load(x.values + i), b = load(x.values + i + lanes);
+      for (size_t k = 0; k < kRows; k++) __builtin_prefetch(w[k] + i + 1024 / sizeof(Element));
       for (size_t k = 0; k < kRows; k++) even[k] = multiply_add(Weight::get(w[k] + i), a, even[k]);
       for (size_t k = 0; k < kRows; k++) odd[k] = multiply_add(Weight::get(w[k] + i + lanes), b, odd[k]);
     }

@@ -63,9 +63,9 @@ inline __m256 eight_scales(const std::byte* p) {
 }
 
 inline float scale_at(const std::byte* p) {
-  uint16_t half;
-  std::memcpy(&half, p, sizeof half);
-  return _cvtsh_ss(half);
+  uint16_t bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return half(bits);
 }
 
 struct DotQ4_0 {
@@ -81,6 +81,7 @@ struct DotQ4_0 {
       const __m256 too_much = _mm256_mul_ps(_mm256_loadu_ps(x.scaled_sums + b), _mm256_set1_ps(-8));
       __m256 scale[kRows];
       for (size_t k = 0; k < kRows; k++) {
+        prefetch<1024, 8 * 18>(rows[k] + 18 * b);
         const __m256 own = eight_scales<18>(rows[k] + 18 * b);
         scale[k] = _mm256_mul_ps(own, scales);
         other[k] = _mm256_fmadd_ps(own, too_much, other[k]);
@@ -122,25 +123,40 @@ struct DotQ4_0 {
 };
 
 struct DotQ5_0 {
-  static constexpr size_t streams = 4;
+  static constexpr size_t streams = 2;
 
   template <size_t kRows>
   static void dot(const std::byte* const* rows, const ActivationRow& x, size_t columns, float* out) {
-    const size_t blocks = columns / 32;
-    __m256 sum[kRows];
-    float too_much[kRows];
-    for (size_t k = 0; k < kRows; k++) sum[k] = _mm256_setzero_ps(), too_much[k] = 0;
-    for (size_t b = 0; b < blocks; b++) {
-      const __m256i quants = load32(x.quants + 32 * b);
+    const size_t blocks = columns / 32, whole = blocks / 8 * 8;
+    __m256 sum[kRows], other[kRows];
+    for (size_t k = 0; k < kRows; k++) sum[k] = other[k] = _mm256_setzero_ps();
+    alignas(32) float scale[kRows][8];
+    for (size_t b = 0; b < whole; b += 8) {
+      const __m256 scales = _mm256_loadu_ps(x.scales + b);
+      const __m256 too_much = _mm256_mul_ps(_mm256_loadu_ps(x.scaled_sums + b), _mm256_set1_ps(-16));
       for (size_t k = 0; k < kRows; k++) {
-        const std::byte* p = rows[k] + 22 * b;
-        const float scale = scale_at(p);
-        sum[k] =
-            _mm256_fmadd_ps(as_floats(LLMOS_SET::dot(bytes(p), quants)), _mm256_set1_ps(scale * x.scales[b]), sum[k]);
-        too_much[k] += scale * x.scaled_sums[b];
+        prefetch<1024, 8 * 22>(rows[k] + 22 * b);
+        const __m256 own = eight_scales<22>(rows[k] + 22 * b);
+        _mm256_store_ps(scale[k], _mm256_mul_ps(own, scales));
+        other[k] = _mm256_fmadd_ps(own, too_much, other[k]);
+      }
+      for (size_t j = 0; j < 8; j++) {
+        const __m256i quants = load32(x.quants + 32 * (b + j));
+        for (size_t k = 0; k < kRows; k++) {
+          const __m256 products = as_floats(LLMOS_SET::dot(bytes(rows[k] + 22 * (b + j)), quants));
+          __m256& target = j % 2 ? other[k] : sum[k];
+          target = _mm256_fmadd_ps(products, _mm256_broadcast_ss(&scale[k][j]), target);
+        }
       }
     }
-    for (size_t k = 0; k < kRows; k++) out[k] = total8(sum[k]) - 16 * too_much[k];
+    for (size_t k = 0; k < kRows; k++) {
+      out[k] = total8(_mm256_add_ps(sum[k], other[k]));
+      for (size_t b = whole; b < blocks; b++) {
+        const std::byte* p = rows[k] + 22 * b;
+        const __m256 products = as_floats(LLMOS_SET::dot(bytes(p), load32(x.quants + 32 * b)));
+        out[k] += scale_at(p) * (total8(products) * x.scales[b] - 16 * x.scaled_sums[b]);
+      }
+    }
   }
 
   static __m256i bytes(const std::byte* p) {
@@ -187,6 +203,7 @@ struct DotQ8_0 {
     for (size_t b = 0; b < whole; b += 8) {
       const __m256 scales = _mm256_loadu_ps(x.scales + b);
       for (size_t k = 0; k < kRows; k++) {
+        prefetch<1024, 8 * 34>(rows[k] + 34 * b);
         const __m256 own = eight_scales<34>(rows[k] + 34 * b);
         _mm256_store_ps(scale[k], _mm256_mul_ps(own, scales));
         if constexpr (too_high != 0) {

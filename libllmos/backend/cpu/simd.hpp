@@ -138,6 +138,14 @@ inline Float load_bytes(const int8_t* p) {
 
 inline Float zero() { return set(0.0f); }
 
+inline float half(uint16_t bits) {
+#if defined(__F16C__)
+  return _cvtsh_ss(bits);
+#else
+  return half_to_float(bits);
+#endif
+}
+
 // e^x to about two units in the last place. Below -87 the result is 0 or nearly; above 88 it stays finite.
 inline Float exponential(Float x) {
   x = smaller(larger(x, set(-87.5f)), set(88.0f));

@@ -9,15 +9,25 @@
 
 namespace llmos::core::LLMOS_SET {
 
+typedef uint8_t Nibbles __attribute__((vector_size(16)));
+
+// 16 bytes become 32: their low halves, then their high halves.
+inline void split_nibbles(const uint8_t* nibbles, uint8_t* bytes) {
+  Nibbles v;
+  std::memcpy(&v, nibbles, sizeof v);
+  const Nibbles low = v & 15, high = v >> 4;
+  std::memcpy(bytes, &low, sizeof low);
+  std::memcpy(bytes + 16, &high, sizeof high);
+}
+
 struct UnpackQ4_0 {
   using Block = BlockQ4_0;
   static constexpr size_t elements = 32, part = 32;
   static constexpr int zero = 8, largest = 15;
   static constexpr bool minimums = false;
-  static void unpack(const Block& block, uint8_t* bytes, float* scale, float*) {
-    *scale = half_to_float(block.scale);
-    for (int i = 0; i < 16; i++) bytes[i] = block.nibbles[i] & 15;
-    for (int i = 0; i < 16; i++) bytes[i + 16] = block.nibbles[i] >> 4;
+  static void unpack(const Block& block, uint8_t* __restrict bytes, float* scale, float*) {
+    *scale = half(block.scale);
+    split_nibbles(block.nibbles, bytes);
   }
 };
 
@@ -26,13 +36,17 @@ struct UnpackQ5_0 {
   static constexpr size_t elements = 32, part = 32;
   static constexpr int zero = 16, largest = 31;
   static constexpr bool minimums = false;
-  static void unpack(const Block& block, uint8_t* bytes, float* scale, float*) {
-    *scale = half_to_float(block.scale);
-    uint32_t high;
-    std::memcpy(&high, block.high, sizeof high);
-    for (int i = 0; i < 16; i++) bytes[i] = static_cast<uint8_t>((block.nibbles[i] & 15) | (high >> i & 1) << 4);
-    for (int i = 0; i < 16; i++)
-      bytes[i + 16] = static_cast<uint8_t>(block.nibbles[i] >> 4 | (high >> (i + 16) & 1) << 4);
+  static void unpack(const Block& block, uint8_t* __restrict bytes, float* scale, float*) {
+    *scale = half(block.scale);
+    split_nibbles(block.nibbles, bytes);
+    for (int i = 0; i < 4; i++) {  // eight bits of a byte to the fifth bits of eight bytes
+      uint64_t eight;
+      std::memcpy(&eight, bytes + 8 * i, sizeof eight);
+      const uint64_t spread = (block.high[i] * 0x0101010101010101u) & 0x8040201008040201u;
+      const uint64_t present = (spread + 0x7f7f7f7f7f7f7f7fu) & 0x8080808080808080u;  // no byte carries over
+      eight |= present >> 3;
+      std::memcpy(bytes + 8 * i, &eight, sizeof eight);
+    }
   }
 };
 
@@ -41,8 +55,8 @@ struct UnpackQ8_0 {
   static constexpr size_t elements = 32, part = 32;
   static constexpr int zero = 128, largest = 255;
   static constexpr bool minimums = false;
-  static void unpack(const Block& block, uint8_t* bytes, float* scale, float*) {
-    *scale = half_to_float(block.scale);
+  static void unpack(const Block& block, uint8_t* __restrict bytes, float* scale, float*) {
+    *scale = half(block.scale);
     for (int i = 0; i < 32; i++) bytes[i] = static_cast<uint8_t>(block.values[i]) ^ 0x80;
   }
 };
@@ -51,7 +65,7 @@ inline void scales_and_minimums(uint16_t scale, uint16_t minimum, const uint8_t 
                                 float* minimums) {
   uint8_t small_scales[8], small_minimums[8];
   unpack_scales(packed, small_scales, small_minimums);
-  const float unit = half_to_float(scale), minimum_unit = half_to_float(minimum);
+  const float unit = half(scale), minimum_unit = half(minimum);
   for (int i = 0; i < 8; i++) scales[i] = unit * small_scales[i];
   for (int i = 0; i < 8; i++) minimums[i] = minimum_unit * small_minimums[i];
 }
@@ -61,7 +75,7 @@ struct UnpackQ4_K {
   static constexpr size_t elements = 256, part = 32;
   static constexpr int zero = 0, largest = 15;
   static constexpr bool minimums = true;
-  static void unpack(const Block& block, uint8_t* bytes, float* scales, float* minimums) {
+  static void unpack(const Block& block, uint8_t* __restrict bytes, float* scales, float* minimums) {
     scales_and_minimums(block.scale, block.minimum, block.packed, scales, minimums);
     for (int pair = 0; pair < 4; pair++)
       for (int i = 0; i < 32; i++) {
@@ -76,7 +90,7 @@ struct UnpackQ5_K {
   static constexpr size_t elements = 256, part = 32;
   static constexpr int zero = 0, largest = 31;
   static constexpr bool minimums = true;
-  static void unpack(const Block& block, uint8_t* bytes, float* scales, float* minimums) {
+  static void unpack(const Block& block, uint8_t* __restrict bytes, float* scales, float* minimums) {
     scales_and_minimums(block.scale, block.minimum, block.packed, scales, minimums);
     for (int pair = 0; pair < 4; pair++)
       for (int i = 0; i < 32; i++) {
@@ -92,8 +106,8 @@ struct UnpackQ6_K {
   static constexpr size_t elements = 256, part = 16;
   static constexpr int zero = 32, largest = 63;
   static constexpr bool minimums = false;
-  static void unpack(const Block& block, uint8_t* bytes, float* scales, float*) {
-    const float unit = half_to_float(block.scale);
+  static void unpack(const Block& block, uint8_t* __restrict bytes, float* scales, float*) {
+    const float unit = half(block.scale);
     for (int i = 0; i < 16; i++) scales[i] = unit * block.scales[i];
     for (int half = 0; half < 2; half++)
       for (int i = 0; i < 32; i++) {
