@@ -116,14 +116,18 @@ TEST_F(Create, NothingIsVisibleBeforeTheSeal) {
   EXPECT_EQ(query().models, 1u);
 }
 
+// Freed pages may linger in the lists of each CPU, which MemFree leaves out: a leak shows over many rounds.
 TEST_F(Create, CloseBeforeTheSealLeavesNothing) {
+  constexpr int rounds = 16;
   const uint64_t free_before = meminfo("MemFree");
-  Fd fd = create("model", 64 * MiB);
-  EXPECT_EQ(memory_current(), 64 * MiB);
-  EXPECT_LT(meminfo("MemFree"), free_before - 32 * MiB);
-  fd.close();
-  EXPECT_EQ(memory_current(), 0u);
-  EXPECT_TRUE(eventually([&] { return meminfo("MemFree") > free_before - 16 * MiB; }));
+  for (int round = 0; round < rounds; ++round) {
+    Fd fd = create("model", 64 * MiB);
+    EXPECT_EQ(memory_current(), 64 * MiB);
+    EXPECT_LT(meminfo("MemFree"), free_before);
+    fd.close();
+    EXPECT_EQ(memory_current(), 0u);
+  }
+  EXPECT_TRUE(eventually([&] { return meminfo("MemFree") > free_before - rounds * 64 * MiB / 4; }));
 }
 
 TEST_F(Create, DeathOfTheLoaderLeavesNothing) {
