@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* /sys/fs/llmos: limits of the whole module, and where its filesystems are mounted. */
+#include <linux/ctype.h>
 #include <linux/fs.h>
 #include <linux/kobject.h>
+#include <linux/kstrtox.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "llmos.h"
@@ -20,17 +23,37 @@ static ssize_t memory_max_show(struct kobject *kobj, struct kobj_attribute *attr
 	return max == S64_MAX ? sysfs_emit(buf, "max\n") : sysfs_emit(buf, "%llu\n", max);
 }
 
+/* Like memparse(), but says when a number is too large. */
+static int parse_bytes(const char *text, u64 *bytes)
+{
+	static const char units[] = "KMGTPE";
+	size_t digits = strspn(text, "0123456789");
+	const char *unit;
+	char number[24];
+
+	if (!digits || digits >= sizeof(number))
+		return -EINVAL;
+	strscpy(number, text, digits + 1);
+	if (kstrtou64(number, 10, bytes))
+		return -EINVAL;
+	text += digits;
+	unit = *text ? strchr(units, toupper(*text)) : NULL;
+	if (unit) {
+		if (*bytes > S64_MAX >> (10 * (unit - units + 1)))
+			return -EINVAL;
+		*bytes <<= 10 * (unit - units + 1);
+		text++;
+	}
+	return *bytes > S64_MAX || !sysfs_streq(text, "") ? -EINVAL : 0;
+}
+
 static ssize_t memory_max_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
 				size_t size)
 {
 	u64 max = S64_MAX;
-	char *end;
 
-	if (!sysfs_streq(buf, "max")) {
-		max = memparse(buf, &end);
-		if (end == buf || (*end && *end != '\n') || max > S64_MAX)
-			return -EINVAL;
-	}
+	if (!sysfs_streq(buf, "max") && parse_bytes(buf, &max))
+		return -EINVAL;
 	llmos_memory_set_max(max);
 	return size;
 }
