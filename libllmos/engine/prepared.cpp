@@ -104,16 +104,16 @@ std::optional<PreparedIndex> find_index(Store& store, Model& model) {
 bool prepare(Store& store, Model& model) {
   if (find_index(store, model)) return false;
   const std::vector<std::byte> index = make_index(model.bytes(), model.digest());
-  const struct llmos_model_stat stat = model.stat();
   const std::string name = index_name(model.name());
   llmos_model_options options{};
   options.size = sizeof options;
   options.name = name.c_str();
   options.bytes = index.size();
-  options.flags = LLMOS_OPTION_MODE | LLMOS_OPTION_REPLACE;
-  options.mode = stat.mode & 0777;
-  if (stat.gid != 0) {
-    options.flags |= LLMOS_OPTION_GID;
+  options.flags = LLMOS_OPTION_REPLACE;
+  if (store.kind() == LLMOS_STORE_KERNEL) {  // who may read the model may read its index
+    const struct llmos_model_stat stat = model.stat();
+    options.flags |= LLMOS_OPTION_MODE | LLMOS_OPTION_GID;
+    options.mode = stat.mode & 0777;
     options.gid = stat.gid;
   }
   const std::unique_ptr<Writer> writer = create(store, options);

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: MIT
 llmos_test(NAME engine_stories LABEL unit SOURCES engine_stories.cpp)
+llmos_test(NAME engine_prepared LABEL unit SOURCES engine_prepared.cpp)
