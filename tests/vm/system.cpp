@@ -295,19 +295,19 @@ std::string LoopDisk::number() const {
 
 // ---- races made wider ----
 
-// for (i = 400000; i; i--); return 0: some hundred microseconds. The verifier walks through all of it.
+// Some hundred microseconds of counting. The verifier walks through all of it, and older ones take time that grows with
+// the square of the number of jumps: so few rounds, of many instructions each.
 static Fd load_busy_wait() {
-  const bpf_insn program[] = {
-      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 1, .imm = 400000},
-      {.code = BPF_ALU64 | BPF_SUB | BPF_K, .dst_reg = 1, .imm = 1},
-      {.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 1, .off = -2, .imm = 0},
-      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
-      {.code = BPF_JMP | BPF_EXIT},
-  };
+  constexpr int rounds = 20000, padding = 38;
+  std::vector<bpf_insn> program = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 1, .imm = rounds}};
+  program.insert(program.end(), padding, {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0});
+  program.push_back({.code = BPF_ALU64 | BPF_SUB | BPF_K, .dst_reg = 1, .imm = 1});
+  program.push_back({.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 1, .off = -(padding + 2), .imm = 0});
+  program.push_back({.code = BPF_JMP | BPF_EXIT});
   bpf_attr attr = {};
   attr.prog_type = BPF_PROG_TYPE_KPROBE;
-  attr.insn_cnt = std::size(program);
-  attr.insns = reinterpret_cast<uint64_t>(program);
+  attr.insn_cnt = static_cast<uint32_t>(program.size());
+  attr.insns = reinterpret_cast<uint64_t>(program.data());
   attr.license = reinterpret_cast<uint64_t>("GPL");
   Fd fd(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr))));
   if (fd < 0) throw_errno("BPF_PROG_LOAD");
