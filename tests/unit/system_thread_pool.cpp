@@ -70,8 +70,8 @@ TEST(ThreadPool, SleepsBetweenBursts) {
 TEST(FlushDenormals, OnEveryThreadWhileABurstLastsAndNotAfter) {
   ThreadPool pool(3);
   const auto is_flushed = [] {
-    volatile float tiny = 1e-30f;
-    return tiny * tiny * 1e-5f == 0 && tiny * 1e-10f == 0;
+    volatile float tiny = 1e-30f, denormal = 1e-40f;
+    return tiny * 1e-10f == 0 && denormal * 1e20f == 0;  // as a result, and as an operand
   };
   EXPECT_FALSE(is_flushed());
   {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// llmosctl run, tokenize, inspect: what a model writes, how it reads, what it is.
+// llmosctl run, tokenize, inspect, prepare: what a model writes, how it reads, what it is.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -157,11 +157,23 @@ void inspect(const Globals& globals, const std::string& model) {
              info.width, "vocabulary", info.vocabulary, "trained on", info.trained_context);
 }
 
+void prepare(const std::vector<std::string>& models) {
+  llmos::Store store = open_store();
+  for_each_item(models, [&](const std::string& model) {
+    const bool made = llmos::prepare(store.open(model));
+    fmt::print("{}: {}\n", model, made ? "index made" : "has a good index");
+  });
+}
+
 }  // namespace
 
 void add_run_commands(CLI::App& app, Globals& globals) {
   add_run(app);
   add_tokenize(app);
+  auto models = std::make_shared<std::vector<std::string>>();
+  CLI::App* prepare_command = app.add_subcommand("prepare", "Make the index from which every process attaches at once");
+  prepare_command->add_option("MODEL", *models, "Models in the kernel")->required();
+  prepare_command->callback([models] { prepare(*models); });
   auto model = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("inspect", "What kind of model it is");
   command->add_option("MODEL", *model, "A GGUF file, or the name of a model in the store")->required();
