@@ -4,7 +4,7 @@
 _llmosctl() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   local models=/sys/fs/llmos/models command='' word i
-  local commands='load ls stat rm set evict verify grants revoke allow exec doctor version'
+  local commands='load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare doctor version'
 
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
@@ -21,6 +21,8 @@ _llmosctl() {
     --page-size) COMPREPLY=($(compgen -W '2M 64K 4K' -- "$current")); return ;;
     --sign) compopt -o default; COMPREPLY=(); return ;;
     --cgroup) compopt -o nospace; COMPREPLY=($(cd /sys/fs/cgroup 2>/dev/null && compgen -S / -d -- "$current")); return ;;
+    --cache-type) COMPREPLY=($(compgen -W 'f16 q8_0' -- "$current")); return ;;
+    --device) COMPREPLY=($(compgen -W 'cpu' -- "$current")); return ;;
     --name | --mode | --priority | --bytes | --threads) COMPREPLY=(); return ;;
   esac
 
@@ -30,6 +32,8 @@ _llmosctl() {
       '') options+=' --version' ;;
       load) options+=' --name --mode --owner --group --node --page-size --evictable --priority --replace --sign --bytes --threads --quiet' ;;
       ls) options+=' --long' ;;
+      run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --raw' ;;
+      tokenize) options+=' --ids --no-special --no-bos --parse-special' ;;
       set) options+=' --evictable --no-evictable --priority' ;;
       revoke) options+=' --pid --uid --cgroup --keep-access' ;;
       allow) options+=' --pid --uid --cgroup' ;;
@@ -41,7 +45,10 @@ _llmosctl() {
   case $command in
     '') COMPREPLY=($(compgen -W "$commands" -- "$current")) ;;
     load) compopt -o default; COMPREPLY=() ;;
-    rm | evict) COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current")) ;;
+    run | tokenize | inspect)
+      compopt -o default
+      COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current")) ;;
+    rm | evict | prepare) COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current")) ;;
     stat | set | grants | revoke | allow)
       ((COMP_CWORD > i + 1)) || COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current")) ;;
     verify | exec)

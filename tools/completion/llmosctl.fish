@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # fish completion for llmosctl
 
-set -l commands load ls stat rm set evict verify grants revoke allow exec doctor version
+set -l commands load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare doctor version
 
 function __llmosctl_models
     command ls /sys/fs/llmos/models 2>/dev/null
@@ -29,6 +29,10 @@ complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a grants -d
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a revoke -d 'Take a model away from somebody'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a allow -d 'Let somebody open it again'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a exec -d 'Run a program with a path in place of {}'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a run -d 'Continue a text'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a tokenize -d 'Show the tokens of a text'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'What kind of model it is'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a prepare -d 'Make the index from which every process attaches at once'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Say what keeps llmos from working here'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Show the version of the library'
 
@@ -49,7 +53,7 @@ complete -c llmosctl -n '__fish_seen_subcommand_from load' -s q -l quiet -d 'Pri
 
 complete -c llmosctl -n '__fish_seen_subcommand_from ls' -s l -l long -d 'Every column'
 
-complete -c llmosctl -n '__fish_seen_subcommand_from rm evict' -a '(__llmosctl_models)'
+complete -c llmosctl -n '__fish_seen_subcommand_from rm evict prepare' -a '(__llmosctl_models)'
 complete -c llmosctl -n '__fish_seen_subcommand_from stat set verify grants revoke allow exec; and __llmosctl_needs_model' -a '(__llmosctl_models)'
 complete -c llmosctl -n '__fish_seen_subcommand_from verify; and not __llmosctl_needs_model' -F
 complete -c llmosctl -n '__fish_seen_subcommand_from exec; and not __llmosctl_needs_model' -a '(__fish_complete_command)' -F
@@ -62,3 +66,30 @@ complete -c llmosctl -n '__fish_seen_subcommand_from revoke allow' -x -l pid -a 
 complete -c llmosctl -n '__fish_seen_subcommand_from revoke allow' -x -l uid -a '(__fish_complete_users)' -d 'A user'
 complete -c llmosctl -n '__fish_seen_subcommand_from revoke allow' -r -l cgroup -d 'A cgroup and all below it'
 complete -c llmosctl -n '__fish_seen_subcommand_from revoke' -l keep-access -d 'They may open it again'
+
+complete -c llmosctl -n '__fish_seen_subcommand_from run tokenize inspect; and __llmosctl_needs_model' -a '(__llmosctl_models)' -F
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -s p -l prompt -d 'The text to continue'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -l stdin -d 'Read it from standard input'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -s n -l predict -d 'Tokens to write'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l temp -d 'Temperature'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -s s -l seed -d 'Seed of the random choice'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l top-k -d 'Choose among the k most probable'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l top-p -d 'Among the fewest with this probability in all'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l min-p -d 'Among those this probable beside the best'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l repeat-penalty -d 'Divides the logits of recent tokens'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l frequency-penalty -d 'Taken off for each recent occurrence'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l presence-penalty -d 'Taken off for having occurred recently'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l repeat-last-n -d 'How many tokens are recent'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -s r -l reverse-prompt -d 'Stop before this string'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -l special -d 'Control tokens in the prompt are meant'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -l ignore-eos -d 'Go on where the model ends the text'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -s t -l threads -d 'Threads'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -s c -l ctx-size -d 'Tokens that fit'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l cache-type -a 'f16 q8_0' -d 'Type of the key-value cache'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l device -a 'cpu' -d 'What runs it'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -l raw -d 'Print the generated text alone'
+
+complete -c llmosctl -n '__fish_seen_subcommand_from tokenize' -l ids -d 'Only the ids, on one line'
+complete -c llmosctl -n '__fish_seen_subcommand_from tokenize' -l no-special -d 'Without the tokens that begin and end a text'
+complete -c llmosctl -n '__fish_seen_subcommand_from tokenize' -l no-bos -d 'The same'
+complete -c llmosctl -n '__fish_seen_subcommand_from tokenize' -l parse-special -d 'Control tokens in the text are meant'
