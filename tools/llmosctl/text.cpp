@@ -25,12 +25,8 @@ std::optional<Number> number(std::string_view text, int base = 10) {
 }
 
 [[noreturn]] void fail_nodes(const std::string& text) {
-  throw Error(EINVAL, fmt::format("\"{}\" names no NUMA nodes: write local, 0, 0,1, 0-3, interleave or interleave:0,1", text));
-}
-
-[[noreturn]] void fail_nodes(const std::string& whole) {
   throw Error(EINVAL,
-              fmt::format("\"{}\" names no NUMA nodes: write local, 0, 0,1, 0-3, interleave or interleave:0,1", whole));
+              fmt::format("\"{}\" names no NUMA nodes: write local, 0, 0,1, 0-3, interleave or interleave:0,1", text));
 }
 
 int parse_node(std::string_view text, const std::string& whole) {
@@ -47,7 +43,6 @@ uint64_t parse_node_list(std::string_view list, const std::string& whole) {
     const size_t dash = std::min(item.find('-'), item.size());
     const int first = parse_node(item.substr(0, dash), whole);
     const int last = dash == item.size() ? first : parse_node(item.substr(dash + 1), whole);
-    if (last < first) fail_nodes(whole);
     if (last < first) fail_nodes(whole);
     for (int node = first; node <= last; ++node) mask |= uint64_t{1} << node;
     from = to + 1;
