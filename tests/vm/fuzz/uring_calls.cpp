@@ -1,86 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Calls that reach models through io_uring: one ring is made, used once and thrown away, often with work under way.
 #include <fcntl.h>
-#include <linux/io_uring.h>
-#include <linux/time_types.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <cstring>
-
+#include "../ring.hpp"
 #include "world.hpp"
 
 namespace llmos::fuzz {
 
-using guest::Fd, guest::page;
+using guest::page, guest::Ring;
 
-class Ring {
- public:
-  static constexpr unsigned entries = 8;
-
-  explicit Ring(unsigned flags) {
-    params_.flags = flags;
-    fd_ = Fd(static_cast<int>(syscall(SYS_io_uring_setup, entries, &params_)));
-    if (fd_ < 0) return;
-    rings_ = static_cast<std::byte*>(map(rings_size(), IORING_OFF_SQ_RING));
-    submissions_ = static_cast<io_uring_sqe*>(map(sizes(), IORING_OFF_SQES));
-  }
-  ~Ring() {
-    if (rings_ != nullptr && rings_ != MAP_FAILED) munmap(rings_, rings_size());
-    if (submissions_ != nullptr && submissions_ != MAP_FAILED) munmap(submissions_, sizes());
-  }
-  Ring(const Ring&) = delete;
-  Ring& operator=(const Ring&) = delete;
-
-  bool usable() const { return fd_ >= 0 && rings_ != MAP_FAILED && submissions_ != MAP_FAILED; }
-  int fd() const { return fd_; }
-
-  void add(const io_uring_sqe& submission) {
-    auto& tail = at<std::atomic<uint32_t>>(params_.sq_off.tail);
-    const uint32_t index = tail & (params_.sq_entries - 1);
-    submissions_[index] = submission;
-    (&at<uint32_t>(params_.sq_off.array))[index] = index;
-    tail.store(tail + 1, std::memory_order_release);
-    added_++;
-  }
-
-  // Submits, and waits a little for that many.
-  long enter(unsigned wait) {
-    __kernel_timespec time = {0, 20'000'000};
-    io_uring_getevents_arg extended = {};
-    extended.ts = reinterpret_cast<uint64_t>(&time);
-    return result(syscall(SYS_io_uring_enter, static_cast<int>(fd_), added_, wait,
-                          IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &extended, sizeof(extended)));
-  }
-
-  template <typename Each>
-  void completions(Each each) {
-    auto& head = at<std::atomic<uint32_t>>(params_.cq_off.head);
-    auto& tail = at<std::atomic<uint32_t>>(params_.cq_off.tail);
-    for (; head != tail.load(std::memory_order_acquire); head++)
-      each((&at<io_uring_cqe>(params_.cq_off.cqes))[head & (params_.cq_entries - 1)]);
-  }
-
- private:
-  template <typename T>
-  T& at(uint32_t offset) {
-    return *reinterpret_cast<T*>(rings_ + offset);
-  }
-  size_t rings_size() const { return params_.cq_off.cqes + params_.cq_entries * sizeof(io_uring_cqe) + page; }
-  size_t sizes() const { return params_.sq_entries * sizeof(io_uring_sqe); }
-  void* map(size_t size, off_t offset) {
-    return mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_, offset);
-  }
-
-  io_uring_params params_ = {};
-  Fd fd_;
-  std::byte* rings_ = nullptr;
-  io_uring_sqe* submissions_ = nullptr;
-  unsigned added_ = 0;
-};
+static constexpr unsigned entries = 8;
 
 enum : uint64_t { plain, opens };  // user data: does the result be a descriptor?
 
@@ -132,20 +64,20 @@ static io_uring_sqe submission(World& world, Random& random, const char* path) {
 }
 
 static long uring(World& world, Random& random) {
-  const unsigned count = random.between(1, Ring::entries), flags = random.pick({0U, 0U, IORING_SETUP_COOP_TASKRUN});
+  const unsigned count = random.between(1, entries), flags = random.pick({0U, 0U, IORING_SETUP_COOP_TASKRUN});
   const bool fixed = random.chance(50), wait = random.chance(85);
   const iovec buffer = {random.chance(50) ? World::address(random) : world.buffer(random), World::buffer_size / 2};
   const std::string path = world.path(random);
-  Ring ring(flags);
+  Ring ring(entries, flags);
   if (!ring.usable()) return -errno;
-  if (fixed) syscall(SYS_io_uring_register, ring.fd(), IORING_REGISTER_BUFFERS, &buffer, 1);
+  if (fixed) ring.register_buffer(buffer);
   bool opening = false;
   for (unsigned i = 0; i < count; i++) {
     const io_uring_sqe sqe = submission(world, random, path.c_str());
     opening = opening || sqe.user_data == opens;
     ring.add(sqe);
   }
-  const long ret = ring.enter(wait || opening ? count : 0);
+  const long ret = result(ring.enter(wait || opening ? count : 0, 20'000'000));
   ring.completions([](const io_uring_cqe& done) {
     if (done.user_data == opens && done.res >= 0) close(done.res);
   });
