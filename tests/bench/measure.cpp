@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,23 +77,31 @@ static void flush_tlb() {
   mprotect(pages.data(), pages.size(), PROT_NONE);
 }
 
+static long faults() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt + usage.ru_majflt;
+}
+
 static Use use_once(const Backing& backing, uint64_t bytes) {
   const auto tables = static_cast<double>(page_tables());
+  const long faults_before = faults();
   const double begin = now();
   const Mapping mapping(backing.open(), bytes);
   static_cast<void>(*static_cast<volatile std::byte*>(mapping.data()));
   const double first = now();
   mapping.touch();
   const double all = now();
+  const auto taken = static_cast<double>(faults() - faults_before);
   flush_tlb();
   const double flushed = now();
   mapping.touch();
-  return {first - begin, all - begin, now() - flushed, static_cast<double>(page_tables()) - tables};
+  return {first - begin, all - begin, now() - flushed, taken, static_cast<double>(page_tables()) - tables};
 }
 
 static Use least(const Use& a, const Use& b) {
   return {std::min(a.first, b.first), std::min(a.all, b.all), std::min(a.again, b.again),
-          std::max(a.page_tables, b.page_tables)};
+          std::min(a.faults, b.faults), std::max(a.page_tables, b.page_tables)};
 }
 
 std::vector<Use> measure_use(const std::vector<Backing*>& backings, uint64_t bytes, unsigned times) {

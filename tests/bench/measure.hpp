@@ -12,7 +12,8 @@ struct Use {
   double first;        // open, map, read the first byte
   double all;          // and one byte of every page of 4 KiB
   double again;        // those bytes once more: all is mapped now, but the TLB is as cold
-  double page_tables;  // bytes of them that this took
+  double faults;       // page faults that the first time took
+  double page_tables;  // bytes of them
 };
 // All in one process, in turn, that many times; of each the least disturbed time.
 std::vector<Use> measure_use(const std::vector<Backing*>& backings, uint64_t bytes, unsigned times);

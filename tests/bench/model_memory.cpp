@@ -69,6 +69,7 @@ static void run_round(Results& results, std::vector<Backing*> all, unsigned roun
     const std::string name = all[i]->name();
     results.add(name, "touch", uses[i].all);
     results.add(name, "fault", uses[i].all - uses[i].again);
+    results.add(name, "faults", uses[i].faults);
     results.add(name, "page_tables", uses[i].page_tables);
     results.add(name, "pressed_first", pressed[i].first);
     results.add(name, "pressed_all", pressed[i].all);
