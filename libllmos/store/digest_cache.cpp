@@ -27,7 +27,7 @@ std::filesystem::path directory() {
     base = std::filesystem::path(home) / ".cache";
   else
     return {};
-  const auto path = base / "llmos" / "digests";
+  const auto path = base / "llmos";
   std::error_code error;
   std::filesystem::create_directories(path, error);
   struct stat status;

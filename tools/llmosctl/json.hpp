@@ -7,8 +7,7 @@
 
 namespace llmosctl {
 
-// What only those learn who may use /dev/llmos is null unless `all`.
-nlohmann::ordered_json to_json(const llmos::ModelInfo& model, bool all = true);
+nlohmann::ordered_json to_json(const llmos::ModelInfo& model);
 nlohmann::ordered_json to_json(const llmos::Grant& grant);
 
 // To standard output, indented.
