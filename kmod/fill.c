@@ -5,6 +5,7 @@
  */
 #include <linux/bvec.h>
 #include <linux/file.h>
+#include <linux/refcount.h>
 #include <linux/semaphore.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
@@ -73,6 +74,7 @@ struct fill {
 
 struct fill_request {
 	struct kiocb iocb;
+	refcount_t refs;	/* the device's and the submitter's: both look at the iocb last */
 	struct bio_vec bvec;
 	struct fill *fill;
 	struct folio *folio;
@@ -83,6 +85,12 @@ struct fill_request {
 static void fill_fail(struct fill *fill, int error)
 {
 	cmpxchg(&fill->error, 0, error);
+}
+
+static void fill_request_put(struct fill_request *request)
+{
+	if (refcount_dec_and_test(&request->refs))
+		kfree(request);
 }
 
 /* The end of a request, in any context. Nothing is touched after up(). */
@@ -101,7 +109,7 @@ static void fill_complete(struct kiocb *iocb, long result)
 		atomic64_add(request->size, &fill->done);
 		atomic64_add(request->size, &fill->model->filled);
 	}
-	kfree(request);
+	fill_request_put(request);
 	up(&fill->slots);
 }
 
@@ -121,6 +129,7 @@ static struct fill_request *fill_request_new(struct fill *fill)
 	start = offset_in_folio(folio, fill->offset);
 	room = folio_size(folio) - start;
 
+	refcount_set(&request->refs, 2);
 	request->fill = fill;
 	request->folio = folio;
 	request->size = min_t(u64, room, fill->end - fill->offset);
@@ -149,6 +158,7 @@ static int fill_submit(struct fill *fill)
 	ret = vfs_iocb_iter_read(fill->source, &request->iocb, &iter);
 	if (ret != -EIOCBQUEUED)
 		fill_complete(&request->iocb, ret);
+	fill_request_put(request);
 	return 0;
 }
 
