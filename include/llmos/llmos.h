@@ -75,7 +75,8 @@ LLMOS_API void llmos_store_close(llmos_store *store); /* NULL is allowed */
 LLMOS_API int llmos_store_kind(const llmos_store *store);
 
 /* Limits, use and features of the store. The in-process one has memory_max =
- * what the machine and the process's cgroups have left, and keyring = 0. */
+ * what the machine and the process's cgroups would let it have, and neither
+ * memory_peak nor keyring. */
 LLMOS_API int llmos_store_query(llmos_store *store, struct llmos_query *query);
 
 /* ---- Load: from a file to a model --------------------------------------- */
@@ -133,7 +134,7 @@ typedef struct llmos_model_options {
  * changed since this user last loaded it.
  *
  * Errors: those of opening and reading the file (ENOENT, EACCES, EISDIR, EIO);
- * ENODATA (it became shorter meanwhile); EINVAL (empty file, bad name, bad
+ * ENODATA and EBUSY (it became shorter, or was written to, meanwhile); EINVAL (empty file, bad name, bad
  * options); EEXIST; ENOMEM; EDQUOT (the store's limit); ECANCELED; EACCES (no
  * right to load into the kernel's store); EPERM (no right to replace); of the
  * signature ENOKEY, EKEYREJECTED, EBADMSG; ENOTSUP.

@@ -238,7 +238,7 @@ struct Progress {
 
 // How a model is made. What is left out has its default.
 struct ModelOptions {
-  std::string name;              // empty: the last component of the path
+  std::string name{};            // empty: the last component of the path
   uint64_t bytes = 0;            // 0: the file's; needed for a stream, and for create()
   std::optional<uid_t> uid{};    // the caller's
   std::optional<gid_t> gid{};    // the caller's

@@ -27,7 +27,7 @@ std::filesystem::path directory() {
     base = std::filesystem::path(home) / ".cache";
   else
     return {};
-  const auto path = base / "llmos";
+  const auto path = base / "llmos" / "digests";
   std::error_code error;
   std::filesystem::create_directories(path, error);
   struct stat status;

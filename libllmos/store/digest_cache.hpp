@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Remembers the digests of files that have not changed, so that loading a model that is loaded already need not read
-// the whole file again to see that it is the same. Kept per user in $XDG_CACHE_HOME/llmos (or ~/.cache/llmos).
+// the whole file again to see that it is the same. Kept per user in $XDG_CACHE_HOME/llmos/digests (or
+// ~/.cache/llmos/digests).
 #pragma once
 
 #include <sys/stat.h>

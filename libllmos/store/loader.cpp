@@ -82,6 +82,7 @@ void fill(const Source& source, Writer& writer, const llmos_model_options& optio
       [&](const Cancelled& cancelled) { Filler(source, writer, options.threads, cancelled).run(); },
       [&] { return writer.filled(); });
   if (cancelled) fail_cancelled(source);
+  source.check_unchanged();
 }
 
 Digest digest_of(const Source& source, const llmos_model_options& options) {

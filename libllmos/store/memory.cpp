@@ -140,19 +140,18 @@ class Namespace {
     std::lock_guard guard(lock_);
     auto& place = models_[model->name()];
     if (place && !replace) fail_exists(model->name());
-    place = std::move(model);
+    std::swap(place, model);
   }
 
   std::shared_ptr<Sealed> find(const std::string& name) const {
     std::lock_guard guard(lock_);
-    const auto at = models_.find(name);
-    if (at == models_.end()) fail(ENOENT, "there is no model \"{}\" in this process: load it first", name);
-    return at->second;
+    return find_locked(name);
   }
 
   void remove(const std::string& name) {
-    const auto model = find(name);  // also keeps the unmapping of a large model out of the lock
+    std::shared_ptr<Sealed> model;  // unmapped, if it must be, after the lock is released
     std::lock_guard guard(lock_);
+    model = find_locked(name);
     models_.erase(name);
   }
 
@@ -164,6 +163,12 @@ class Namespace {
   }
 
  private:
+  std::shared_ptr<Sealed> find_locked(const std::string& name) const {
+    const auto at = models_.find(name);
+    if (at == models_.end()) fail(ENOENT, "there is no model \"{}\" in this process: load it first", name);
+    return at->second;
+  }
+
   [[noreturn]] static void fail_exists(const std::string& name) {
     fail(EEXIST, "there is a model \"{}\" already: give another name, or replace it", name);
   }
@@ -238,7 +243,6 @@ class MemoryStore final : public Store {
       query.memory_current += model->bytes().size();
     }
     query.memory_max = query.memory_current + available_memory();
-    query.memory_peak = query.memory_current;
     return query;
   }
 

@@ -33,7 +33,8 @@ Source::Source(const std::string& path, uint64_t bytes) : path_(path), fd_(open_
   if (!length) fail(EINVAL, "\"{}\" is empty, and a model has at least one byte", path);
   if (bytes > length) fail(ENODATA, "\"{}\" has {} bytes, and {} are asked for", path, length, bytes);
   size_ = bytes ? bytes : length;
-  if (path != "-") direct_ = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
+  // Through the descriptor: the path may name another file by now.
+  direct_ = Fd(::open(fmt::format("/proc/self/fd/{}", fd_.get()).c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
 }
 
 uint64_t Source::measure() const {
@@ -41,6 +42,14 @@ uint64_t Source::measure() const {
   uint64_t length = 0;
   if (::ioctl(fd_.get(), BLKGETSIZE64, &length) != 0) fail_errno(fmt::format("cannot measure \"{}\"", path_));
   return length;
+}
+
+void Source::check_unchanged() const {
+  struct stat now;
+  if (::fstat(fd_.get(), &now) != 0) fail_errno(fmt::format("cannot look at \"{}\"", path_));
+  const auto same = [](const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; };
+  if (S_ISREG(now.st_mode) && (now.st_size != status_.st_size || !same(now.st_mtim, status_.st_mtim)))
+    fail(EBUSY, "\"{}\" was written to while it was read: load it when it is complete", path_);
 }
 
 std::string Source::name() const { return path_.substr(path_.find_last_of('/') + 1); }

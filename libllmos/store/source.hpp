@@ -25,6 +25,9 @@ class Source {
   unsigned read_bits() const { return status_.st_mode & 0444; }
   const struct stat& status() const { return status_; }
 
+  // Throws EBUSY when the file was written to since it was opened: what was read may be a mixture.
+  void check_unchanged() const;
+
   // The last component of the path.
   std::string name() const;
 

@@ -72,14 +72,14 @@ TEST_F(DigestCache, is_for_regular_files) {
 TEST_F(DigestCache, does_not_believe_a_directory_that_others_can_write_to) {
   const FileIdentity file{1, 2, 3, 4, 5};
   core::remember_digest(file, digest_);
-  std::filesystem::permissions(dir_ / "llmos", std::filesystem::perms::all);
+  std::filesystem::permissions(dir_ / "llmos/digests", std::filesystem::perms::all);
   EXPECT_EQ(core::remembered_digest(file), std::nullopt);
 }
 
 TEST_F(DigestCache, does_not_believe_damaged_entries) {
   const FileIdentity file{1, 2, 3, 4, 5};
   core::remember_digest(file, digest_);
-  for (const auto& entry : std::filesystem::directory_iterator(dir_ / "llmos"))
+  for (const auto& entry : std::filesystem::directory_iterator(dir_ / "llmos/digests"))
     std::filesystem::resize_file(entry.path(), std::filesystem::file_size(entry.path()) - 3);
   EXPECT_EQ(core::remembered_digest(file), std::nullopt);
 }

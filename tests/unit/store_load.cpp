@@ -12,9 +12,8 @@ namespace llmos::test {
 namespace {
 
 class Load : public EveryStore {};
-FOR_EVERY_STORE(Load);
 
-TEST_P(Load, gives_the_bytes_of_the_file) {
+TEST_F(Load, gives_the_bytes_of_the_file) {
   const Bytes bytes = pattern(5 * kMiB + 4321);
   Store store = open();
   const Model model = store.load(dir_.write("test-bytes", bytes));
@@ -25,7 +24,7 @@ TEST_P(Load, gives_the_bytes_of_the_file) {
   EXPECT_EQ(store.list().size(), 1u);
 }
 
-TEST_P(Load, takes_any_size) {
+TEST_F(Load, takes_any_size) {
   Store store = open();
   for (const size_t size : {size_t{1}, size_t{511}, size_t{512}, size_t{4095}, size_t{4096}, size_t{4097}, 2 * kMiB - 1,
                             2 * kMiB, 2 * kMiB + 1, 8 * kMiB, 8 * kMiB + 4096, 17 * kMiB + 1}) {
@@ -36,14 +35,14 @@ TEST_P(Load, takes_any_size) {
   }
 }
 
-TEST_P(Load, takes_a_prefix_of_the_file) {
+TEST_F(Load, takes_a_prefix_of_the_file) {
   const Bytes bytes = pattern(3 * kMiB);
   Store store = open();
   const Model model = store.load(dir_.write("file", bytes), {.name = "test-prefix", .bytes = kMiB + 5});
   EXPECT_TRUE(equal(model.bytes(), std::span(bytes).first(kMiB + 5)));
 }
 
-TEST_P(Load, takes_a_file_that_cannot_be_read_directly) {
+TEST_F(Load, takes_a_file_that_cannot_be_read_directly) {
   // A sysfs or proc file would do, but has no size; a memfd through /proc refuses nothing either. tmpfs did until
   // Linux 6.6.
   const TempDir dir;
@@ -57,7 +56,7 @@ TEST_P(Load, takes_a_file_that_cannot_be_read_directly) {
   EXPECT_TRUE(equal(model.bytes(), bytes));
 }
 
-TEST_P(Load, takes_a_pipe_of_known_length) {
+TEST_F(Load, takes_a_pipe_of_known_length) {
   const Bytes bytes = pattern(9 * kMiB + 3);
   const std::string pipe = dir_ / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
@@ -71,7 +70,7 @@ TEST_P(Load, takes_a_pipe_of_known_length) {
   EXPECT_TRUE(equal(model.bytes(), bytes));
 }
 
-TEST_P(Load, refuses_a_pipe_of_unknown_length) {
+TEST_F(Load, refuses_a_pipe_of_unknown_length) {
   const std::string pipe = dir_ / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   std::thread feeder([&] { std::ofstream out(pipe); });
@@ -79,7 +78,7 @@ TEST_P(Load, refuses_a_pipe_of_unknown_length) {
   feeder.join();
 }
 
-TEST_P(Load, refuses_a_pipe_that_ends_early) {
+TEST_F(Load, refuses_a_pipe_that_ends_early) {
   const std::string pipe = dir_ / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   std::thread feeder([&] { std::ofstream(pipe) << "short"; });
@@ -89,7 +88,7 @@ TEST_P(Load, refuses_a_pipe_that_ends_early) {
   EXPECT_TRUE(store.list().empty());
 }
 
-TEST_P(Load, refuses_what_is_no_model) {
+TEST_F(Load, refuses_what_is_no_model) {
   Store store = open();
   EXPECT_ERROR(ENOENT, "test-missing", store.load(dir_ / "test-missing"));
   EXPECT_ERROR(EISDIR, "directory", store.load(dir_.path(), {.name = "test-directory"}));
@@ -98,14 +97,14 @@ TEST_P(Load, refuses_what_is_no_model) {
   EXPECT_TRUE(store.list().empty());
 }
 
-TEST_P(Load, refuses_a_file_without_read_permission) {
+TEST_F(Load, refuses_a_file_without_read_permission) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may read everything";
   const std::string path = dir_.write("test-secret", pattern(10));
   ::chmod(path.c_str(), 0);
   EXPECT_ERROR(EACCES, "test-secret", open().load(path));
 }
 
-TEST_P(Load, refuses_bad_names) {
+TEST_F(Load, refuses_bad_names) {
   Store store = open();
   const std::string path = dir_.write("file", pattern(10));
   EXPECT_ERROR(EINVAL, "begins with '.'", store.load(path, {.name = ".hidden"}));
@@ -116,7 +115,7 @@ TEST_P(Load, refuses_bad_names) {
   EXPECT_EQ(store.load(path, {.name = "test-" + std::string(122, 'x')}).name().size(), 127u);
 }
 
-TEST_P(Load, refuses_bad_options) {
+TEST_F(Load, refuses_bad_options) {
   Store store = open();
   const std::string path = dir_.write("test-options", pattern(10));
   EXPECT_ERROR(EINVAL, "node", store.load(path, {.nodes = {LLMOS_NODES_BIND, uint64_t{1} << 63}}));
@@ -127,7 +126,7 @@ TEST_P(Load, refuses_bad_options) {
   EXPECT_TRUE(store.list().empty());
 }
 
-TEST_P(Load, places_on_the_nodes_asked_for) {
+TEST_F(Load, places_on_the_nodes_asked_for) {
   Store store = open();
   const Bytes bytes = pattern(3 * kMiB);
   const std::string path = dir_.write("file", bytes);
@@ -135,7 +134,7 @@ TEST_P(Load, places_on_the_nodes_asked_for) {
   EXPECT_TRUE(equal(store.load(path, {.name = "test-all", .nodes = Nodes::interleave()}).bytes(), bytes));
 }
 
-TEST_P(Load, takes_small_pages) {
+TEST_F(Load, takes_small_pages) {
   Store store = open();
   const Bytes bytes = pattern(3 * kMiB);
   const Model model = store.load(dir_.write("test-small", bytes), {.page_shift = 12});
@@ -143,7 +142,7 @@ TEST_P(Load, takes_small_pages) {
   EXPECT_EQ(model.stat().huge, 0u);
 }
 
-TEST_P(Load, of_a_model_that_is_there_opens_it) {
+TEST_F(Load, of_a_model_that_is_there_opens_it) {
   Store store = open();
   const std::string path = dir_.write("test-same", pattern(3 * kMiB));
   const Model first = store.load(path);
@@ -155,7 +154,7 @@ TEST_P(Load, of_a_model_that_is_there_opens_it) {
   EXPECT_EQ(store.stat("test-same").grants, 2u);
 }
 
-TEST_P(Load, of_another_file_under_a_name_that_is_taken_fails) {
+TEST_F(Load, of_another_file_under_a_name_that_is_taken_fails) {
   Store store = open();
   const Bytes bytes = pattern(3 * kMiB);
   store.load(dir_.write("a", bytes), {.name = "test-taken"});
@@ -164,7 +163,7 @@ TEST_P(Load, of_another_file_under_a_name_that_is_taken_fails) {
   EXPECT_TRUE(equal(store.open("test-taken").bytes(), bytes));
 }
 
-TEST_P(Load, with_replace_keeps_the_old_bytes_for_who_has_them_open) {
+TEST_F(Load, with_replace_keeps_the_old_bytes_for_who_has_them_open) {
   Store store = open();
   const Bytes before = pattern(3 * kMiB), after = pattern(2 * kMiB + 5, 1);
   const Model old = store.load(dir_.write("a", before), {.name = "test-replaced"});
@@ -175,7 +174,18 @@ TEST_P(Load, with_replace_keeps_the_old_bytes_for_who_has_them_open) {
   EXPECT_EQ(store.list().size(), 1u);
 }
 
-TEST_P(Load, tells_how_far_it_is_on_the_calling_thread) {
+TEST_F(Load, refuses_a_file_that_is_written_to_meanwhile) {
+  Store store = open();
+  const std::string path = dir_.write("test-growing", pattern(24 * kMiB));
+  ::usleep(20'000);  // time stamps are coarse
+  EXPECT_ERROR(EBUSY, "written to", store.load(path, {.progress = [&](const Progress& progress) {
+                                                 if (progress.done == 0) std::ofstream(path, std::ios::app) << "more";
+                                                 return true;
+                                               }}));
+  EXPECT_TRUE(store.list().empty());
+}
+
+TEST_F(Load, tells_how_far_it_is_on_the_calling_thread) {
   Store store = open();
   const uint64_t size = 40 * kMiB + 1;
   uint64_t last = 0, calls = 0;
@@ -195,7 +205,7 @@ TEST_P(Load, tells_how_far_it_is_on_the_calling_thread) {
   EXPECT_GE(calls, 2u);
 }
 
-TEST_P(Load, can_be_cancelled_and_leaves_nothing) {
+TEST_F(Load, can_be_cancelled_and_leaves_nothing) {
   Store store = open();
   const uint64_t before = store.info().memory_current;
   const std::string path = dir_.write("test-cancel", pattern(64 * kMiB));
@@ -205,7 +215,7 @@ TEST_P(Load, can_be_cancelled_and_leaves_nothing) {
   EXPECT_EQ(store.load(path).size(), 64 * kMiB);
 }
 
-TEST_P(Load, can_be_cancelled_in_its_middle) {
+TEST_F(Load, can_be_cancelled_in_its_middle) {
   // A pipe that nobody feeds on keeps the load where it is until it is cancelled.
   const std::string pipe = dir_ / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
@@ -228,7 +238,7 @@ TEST_P(Load, can_be_cancelled_in_its_middle) {
   EXPECT_TRUE(store.list().empty());
 }
 
-TEST_P(Load, passes_on_what_the_listener_throws) {
+TEST_F(Load, passes_on_what_the_listener_throws) {
   struct Stop {};
   Store store = open();
   const std::string path = dir_.write("test-throw", pattern(kMiB));
@@ -236,7 +246,7 @@ TEST_P(Load, passes_on_what_the_listener_throws) {
   EXPECT_EQ(error_of([&] { store.open("test-throw"); }), ENOENT);
 }
 
-TEST_P(Load, of_one_name_by_many_threads_gives_one_model) {
+TEST_F(Load, of_one_name_by_many_threads_gives_one_model) {
   const std::string path = dir_.write("test-race", pattern(4 * kMiB));
   const Bytes bytes = pattern(4 * kMiB);
   const Store keep = open();  // the in-process store lives as long as a handle does

@@ -113,37 +113,31 @@ int error_of(Action action, std::string* message = nullptr) {
     EXPECT_NE(said.find(part), std::string::npos) << "the message is: " << said;                          \
   } while (false)
 
-// A test that every store is to pass. The kernel's is tried where it can be used, and left as it was found.
-class EveryStore : public testing::TestWithParam<StoreKind> {
+// The store that the tests of this program are about: the process's own in the unit tests, the kernel's in a machine
+// with the module.
+#ifdef LLMOS_TEST_KERNEL
+inline constexpr StoreKind kStore = StoreKind::kernel;
+#else
+inline constexpr StoreKind kStore = StoreKind::memory;
+#endif
+
+// A test that every store is to pass; it leaves the store as it was found.
+class EveryStore : public testing::Test {
  protected:
-  void SetUp() override {
-    const int error = error_of([] { Store(GetParam()).info(); });
-    if (error) GTEST_SKIP() << "there is no such store here: " << std::strerror(error);
-    clean();
-  }
+  void SetUp() override { clean(); }
   void TearDown() override { clean(); }
 
-  Store open() const { return Store(GetParam()); }
-  bool in_kernel() const { return GetParam() == StoreKind::kernel; }
+  Store open() const { return Store(kStore); }
 
   const TempDir dir_;
 
  private:
   // Tests name their models "test-...".
   static void clean() {
-    if (error_of([] { Store(GetParam()).info(); })) return;
-    Store store(GetParam());
+    Store store(kStore);
     for (const ModelInfo& model : store.list())
       if (model.name.starts_with("test-")) store.remove(model.name);
   }
 };
-
-inline std::string store_name(const testing::TestParamInfo<StoreKind>& info) {
-  return info.param == StoreKind::kernel ? "kernel" : "memory";
-}
-
-#define FOR_EVERY_STORE(suite)                                                                   \
-  INSTANTIATE_TEST_SUITE_P(Stores, suite, testing::Values(StoreKind::memory, StoreKind::kernel), \
-                           ::llmos::test::store_name)
 
 }  // namespace llmos::test

@@ -9,9 +9,8 @@ namespace llmos::test {
 namespace {
 
 class Write : public EveryStore {};
-FOR_EVERY_STORE(Write);
 
-TEST_P(Write, makes_a_model_of_what_was_written) {
+TEST_F(Write, makes_a_model_of_what_was_written) {
   Store store = open();
   const Bytes bytes = pattern(3 * kMiB + 100);
   Writer writer = store.create({.name = "test-written", .bytes = bytes.size()});
@@ -22,7 +21,7 @@ TEST_P(Write, makes_a_model_of_what_was_written) {
   EXPECT_EQ(model.digest(), reference_digest(bytes));
 }
 
-TEST_P(Write, has_no_name_before_the_seal) {
+TEST_F(Write, has_no_name_before_the_seal) {
   Store store = open();
   {
     Writer writer = store.create({.name = "test-unsealed", .bytes = kMiB});
@@ -32,7 +31,7 @@ TEST_P(Write, has_no_name_before_the_seal) {
   EXPECT_EQ(error_of([&] { store.open("test-unsealed"); }), ENOENT);
 }
 
-TEST_P(Write, leaves_zeros_where_nothing_was_written) {
+TEST_F(Write, leaves_zeros_where_nothing_was_written) {
   Store store = open();
   Writer writer = store.create({.name = "test-zeros", .bytes = 2 * kMiB + 10});
   const std::byte one[]{std::byte{1}};
@@ -42,7 +41,7 @@ TEST_P(Write, leaves_zeros_where_nothing_was_written) {
   EXPECT_TRUE(equal(writer.seal().bytes(), expected));
 }
 
-TEST_P(Write, refuses_bytes_past_the_end) {
+TEST_F(Write, refuses_bytes_past_the_end) {
   Store store = open();
   Writer writer = store.create({.name = "test-end", .bytes = 100});
   const Bytes bytes = pattern(10);
@@ -51,7 +50,7 @@ TEST_P(Write, refuses_bytes_past_the_end) {
   writer.write(90, bytes);
 }
 
-TEST_P(Write, by_many_threads_at_once_puts_every_byte_in_its_place) {
+TEST_F(Write, by_many_threads_at_once_puts_every_byte_in_its_place) {
   Store store = open();
   const size_t part = 333333;  // parts share pages
   const unsigned threads = 8, rounds = 6;
@@ -69,19 +68,19 @@ TEST_P(Write, by_many_threads_at_once_puts_every_byte_in_its_place) {
   EXPECT_TRUE(equal(writer.seal().bytes(), bytes));
 }
 
-TEST_P(Write, needs_a_name_and_a_length) {
+TEST_F(Write, needs_a_name_and_a_length) {
   Store store = open();
   EXPECT_ERROR(EINVAL, "name", store.create({.bytes = 10}));
   EXPECT_ERROR(EINVAL, "at least one", store.create({.name = "test-nothing"}));
 }
 
-TEST_P(Write, of_a_name_that_is_taken_fails_at_once) {
+TEST_F(Write, of_a_name_that_is_taken_fails_at_once) {
   Store store = open();
   store.create({.name = "test-taken", .bytes = 10}).seal();
   EXPECT_ERROR(EEXIST, "already", store.create({.name = "test-taken", .bytes = 10}));
 }
 
-TEST_P(Write, of_a_name_taken_meanwhile_fails_at_the_seal_and_can_be_tried_again) {
+TEST_F(Write, of_a_name_taken_meanwhile_fails_at_the_seal_and_can_be_tried_again) {
   Store store = open();
   Writer late = store.create({.name = "test-meanwhile", .bytes = 3});
   const Bytes bytes = pattern(3);
@@ -92,14 +91,14 @@ TEST_P(Write, of_a_name_taken_meanwhile_fails_at_the_seal_and_can_be_tried_again
   EXPECT_TRUE(equal(late.seal().bytes(), bytes));
 }
 
-TEST_P(Write, more_than_there_is_memory_for_is_refused) {
+TEST_F(Write, more_than_there_is_memory_for_is_refused) {
   std::string message;
   const int error = error_of([&] { open().create({.name = "test-huge", .bytes = uint64_t{1} << 42}); }, &message);
   EXPECT_TRUE(error == ENOMEM || error == EDQUOT) << message;
   EXPECT_NE(message.find("test-huge"), std::string::npos) << message;
 }
 
-TEST_P(Write, tells_how_far_the_seal_is) {
+TEST_F(Write, tells_how_far_the_seal_is) {
   Store store = open();
   std::vector<Progress> seen;
   Writer writer = store.create({.name = "test-progress", .bytes = 4 * kMiB, .progress = [&](const Progress& progress) {

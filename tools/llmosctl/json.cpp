@@ -9,8 +9,8 @@ namespace llmosctl {
 
 using nlohmann::ordered_json;
 
-ordered_json to_json(const llmos::ModelInfo& model) {
-  return {
+ordered_json to_json(const llmos::ModelInfo& model, bool all) {
+  ordered_json json{
       {"name", model.name},         {"state", state_name(model.state)},
       {"bytes", model.bytes},       {"filled", model.filled},
       {"hashed", model.hashed},     {"resident", model.resident},
@@ -21,6 +21,9 @@ ordered_json to_json(const llmos::ModelInfo& model) {
       {"gid", model.gid},           {"group", group_name(model.gid)},
       {"mode", octal(model.mode)},  {"digest", digest_text(model.digest)},
   };
+  if (!all)
+    for (const char* key : {"huge", "grants", "idle_ns", "evictable", "priority", "signed"}) json[key] = nullptr;
+  return json;
 }
 
 ordered_json to_json(const llmos::Grant& grant) {

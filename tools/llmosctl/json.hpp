@@ -7,7 +7,8 @@
 
 namespace llmosctl {
 
-nlohmann::ordered_json to_json(const llmos::ModelInfo& model);
+// What only those learn who may use /dev/llmos is null unless `all`.
+nlohmann::ordered_json to_json(const llmos::ModelInfo& model, bool all = true);
 nlohmann::ordered_json to_json(const llmos::Grant& grant);
 
 // To standard output, indented.

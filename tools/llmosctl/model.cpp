@@ -14,61 +14,89 @@ namespace {
 
 using llmos::ModelInfo;
 
-std::string idle_text(const ModelInfo& model) { return model.grants ? "in use" : human_duration(model.idle_ns); }
+// A fact about a model, as a column of a table or a line of its own.
+struct Column {
+  const char* title;
+  bool right;      // aligned to the right
+  bool everybody;  // known without the right to use /dev/llmos
+  std::string (*text)(const ModelInfo&);
+};
 
-std::string short_digest(const ModelInfo& model) { return digest_text(model.digest).substr(0, 7 + 12); }
+const Column kName{"NAME", false, true, [](const ModelInfo& model) { return model.name; }};
+const Column kSize{"SIZE", true, true, [](const ModelInfo& model) { return human_bytes(model.bytes); }};
+const Column kBytes{"BYTES", true, true, [](const ModelInfo& model) { return std::to_string(model.bytes); }};
+const Column kResident{"RESIDENT", true, true, [](const ModelInfo& model) { return human_bytes(model.resident); }};
+const Column kHuge{"HUGE", true, false, [](const ModelInfo& model) { return human_bytes(model.huge); }};
+const Column kState{"STATE", false, true, [](const ModelInfo& model) { return state_name(model.state); }};
+const Column kGrants{"GRANTS", true, false, [](const ModelInfo& model) { return std::to_string(model.grants); }};
+const Column kIdle{"IDLE", false, false,
+                   [](const ModelInfo& model) { return model.grants ? "in use" : human_duration(model.idle_ns); }};
+const Column kOwner{"OWNER", false, true, [](const ModelInfo& model) { return user_name(model.uid); }};
+const Column kGroup{"GROUP", false, true, [](const ModelInfo& model) { return group_name(model.gid); }};
+const Column kMode{"MODE", false, true, [](const ModelInfo& model) { return octal(model.mode); }};
+const Column kEvictable{"EVICTABLE", false, false, [](const ModelInfo& model) {
+                          return model.evictable ? fmt::format("priority {}", model.priority) : "no";
+                        }};
+const Column kSigned{"SIGNED", false, false,
+                     [](const ModelInfo& model) -> std::string { return model.is_signed ? "yes" : "no"; }};
+const Column kShortDigest{"DIGEST", false, true,
+                          [](const ModelInfo& model) { return digest_text(model.digest).substr(0, 19); }};
+const Column kDigest{"DIGEST", false, true, [](const ModelInfo& model) { return digest_text(model.digest); }};
+const Column kPath{"PATH", false, true, [](const ModelInfo& model) { return "/sys/fs/llmos/models/" + model.name; }};
 
-void print_table(const std::vector<ModelInfo>& models, bool full) {
-  if (full) {
-    Table table({"NAME", "SIZE", "RESIDENT", "HUGE", "STATE", "GRANTS", "IDLE", "OWNER", "GROUP", "MODE", "EVICTABLE",
-                 "SIGNED", "DIGEST"},
-                {1, 2, 3, 5});
-    for (const ModelInfo& model : models)
-      table.add({model.name, human_bytes(model.bytes), human_bytes(model.resident), human_bytes(model.huge),
-                 state_name(model.state), std::to_string(model.grants), idle_text(model), user_name(model.uid),
-                 group_name(model.gid), octal(model.mode),
-                 model.evictable ? fmt::format("priority {}", model.priority) : "no", model.is_signed ? "yes" : "no",
-                 digest_text(model.digest)});
-    return table.print();
+using Columns = std::vector<Column>;
+
+const Columns kShort{kName, kSize, kState, kGrants, kOwner, kMode, kShortDigest, kIdle};
+const Columns kLong{kName,  kSize,  kResident, kHuge,      kState,  kGrants, kIdle,
+                    kOwner, kGroup, kMode,     kEvictable, kSigned, kDigest};
+const Columns kDetails{kName,  kSize,  kBytes, kResident,  kHuge,   kState,  kGrants, kIdle,
+                       kOwner, kGroup, kMode,  kEvictable, kSigned, kDigest, kPath};
+
+// Whether this user learns everything about models: the rest say "-" to those who may only read.
+bool sees_all(const llmos::Store& store) {
+  try {
+    store.info();
+    return true;
+  } catch (const llmos::Error&) {
+    return false;
   }
-  Table table({"NAME", "SIZE", "STATE", "GRANTS", "OWNER", "MODE", "DIGEST", "IDLE"}, {1, 3});
-  for (const ModelInfo& model : models)
-    table.add({model.name, human_bytes(model.bytes), state_name(model.state), std::to_string(model.grants),
-               user_name(model.uid), octal(model.mode), short_digest(model), idle_text(model)});
+}
+
+std::string text_of(const Column& column, const ModelInfo& model, bool all) {
+  return all || column.everybody ? column.text(model) : "-";
+}
+
+void print_table(const std::vector<ModelInfo>& models, const Columns& columns, bool all) {
+  std::vector<std::string> titles;
+  std::vector<size_t> right;
+  for (const Column& column : columns) {
+    if (column.right) right.push_back(titles.size());
+    titles.emplace_back(column.title);
+  }
+  Table table(titles, right);
+  for (const ModelInfo& model : models) {
+    std::vector<std::string> row;
+    for (const Column& column : columns) row.push_back(text_of(column, model, all));
+    table.add(row);
+  }
   table.print();
 }
 
 void list(const Globals& globals, bool full) {
-  const std::vector<ModelInfo> models = open_store().list();
-  if (!globals.json) return print_table(models, full);
+  const llmos::Store store = open_store();
+  const std::vector<ModelInfo> models = store.list();
+  if (!globals.json) return print_table(models, full ? kLong : kShort, sees_all(store));
   auto array = nlohmann::ordered_json::array();
-  for (const ModelInfo& model : models) array.push_back(to_json(model));
+  for (const ModelInfo& model : models) array.push_back(to_json(model, sees_all(store)));
   print(array);
 }
 
-void print_details(const ModelInfo& model) {
-  auto line = [](const char* key, const std::string& value) { fmt::print("{:<10} {}\n", key, value); };
-  line("Name", model.name);
-  line("Size", fmt::format("{} ({} bytes)", human_bytes(model.bytes), model.bytes));
-  line("State", state_name(model.state));
-  line("Resident", fmt::format("{}, {} in 2 MiB pages", human_bytes(model.resident), human_bytes(model.huge)));
-  line("Grants", std::to_string(model.grants));
-  line("Idle", idle_text(model));
-  line("Owner",
-       fmt::format("{} ({}), group {} ({})", user_name(model.uid), model.uid, group_name(model.gid), model.gid));
-  line("Mode", octal(model.mode));
-  line("Evictable", model.evictable ? fmt::format("yes, priority {}", model.priority) : "no");
-  line("Signed", model.is_signed ? "yes" : "no");
-  line("Digest", digest_text(model.digest));
-  line("Path", "/sys/fs/llmos/models/" + model.name);
-}
-
 void stat(const Globals& globals, const std::string& name) {
-  const ModelInfo model = open_store().stat(name);
-  if (globals.json)
-    print(to_json(model));
-  else
-    print_details(model);
+  const llmos::Store store = open_store();
+  const ModelInfo model = store.stat(name);
+  if (globals.json) return print(to_json(model, sees_all(store)));
+  for (const Column& column : kDetails)
+    fmt::print("{:<10} {}\n", column.title, text_of(column, model, sees_all(store)));
 }
 
 void verify(const Globals& globals, const std::string& name, const std::string& file) {

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: MIT
+// llmosctl as people use it, in a machine with the module and our tools installed. Runs there as root.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "store_support.hpp"
+
+namespace llmos::test {
+namespace {
+
+using nlohmann::json;
+
+const std::string kModels = "/sys/fs/llmos/models/";
+
+struct Result {
+  int status;  // of exit, or 128 + the signal
+  std::string out, error;
+};
+
+std::string slurp(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class Llmosctl : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (shell("command -v llmosctl").status) GTEST_SKIP() << "llmosctl is not installed here";
+    std::filesystem::permissions(dir_.path(), std::filesystem::perms(0755));
+    file_ = dir_.write("test-model", pattern(3 * kMiB + 5));
+    clean();
+  }
+  void TearDown() override {
+    for (pid_t pid : readers_) {
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+    }
+    clean();
+  }
+
+  Result shell(const std::string& command, const std::string& user = "root") const {
+    const std::string out = dir_ / "out", error = dir_ / "error",
+                      script = dir_.write("script", std::as_bytes(std::span(command)));
+    const std::string as = user == "root" ? "" : "setpriv --reuid " + user + " --regid " + user + " --init-groups ";
+    const int status = std::system((as + "sh " + script + " >" + out + " 2>" + error).c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), slurp(out), slurp(error)};
+  }
+
+  Result ctl(const std::string& arguments, const std::string& user = "root") const {
+    return shell("llmosctl " + arguments, user);
+  }
+
+  json ctl_json(const std::string& arguments, const std::string& user = "root") const {
+    const Result result = ctl("--json " + arguments, user);
+    EXPECT_EQ(result.status, 0) << result.error;
+    return json::parse(result.out);
+  }
+
+  // A process that has the model mapped and touches it for ever.
+  pid_t start_reader(const std::string& name = "test-model") {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      const int fd = ::open((kModels + name).c_str(), O_RDONLY);
+      struct stat status {};
+      if (fd < 0 || ::fstat(fd, &status)) ::_exit(1);
+      const auto* bytes = static_cast<const volatile char*>(
+          ::mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_SHARED, fd, 0));
+      ::signal(SIGBUS, SIG_DFL);
+      for (off_t at = 0;; at = (at + 4096) % status.st_size) static_cast<void>(bytes[at]);
+    }
+    readers_.push_back(pid);
+    const std::string number = std::to_string(pid);
+    for (int i = 0; i < 100 && slurp("/proc/" + number + "/maps").find("test-") == std::string::npos; ++i)
+      ::usleep(50'000);
+    return pid;
+  }
+
+  static bool runs(pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) == 0; }
+
+  // The signal that ended the process, within ten seconds; 0: it runs.
+  int end_of(pid_t pid) {
+    for (int i = 0; i < 100; ++i, ::usleep(100'000)) {
+      int status = 0;
+      if (::waitpid(pid, &status, WNOHANG) != pid) continue;
+      readers_.erase(std::find(readers_.begin(), readers_.end(), pid));
+      return WIFSIGNALED(status) ? WTERMSIG(status) : -1;
+    }
+    return 0;
+  }
+
+  const TempDir dir_;
+  std::string file_;
+
+ private:
+  void clean() const {
+    for (const auto& model : json::parse(ctl("--json ls").out)) ctl("rm " + model["name"].get<std::string>());
+  }
+
+  std::vector<pid_t> readers_;
+};
+
+#define EXPECT_SUCCESS(...)                      \
+  do {                                           \
+    const Result result = __VA_ARGS__;           \
+    EXPECT_EQ(result.status, 0) << result.error; \
+  } while (false)
+
+#define EXPECT_COMPLAINT(part, ...)                                        \
+  do {                                                                     \
+    const Result result = __VA_ARGS__;                                     \
+    EXPECT_EQ(result.status, 1) << result.out;                             \
+    EXPECT_NE(result.error.find(part), std::string::npos) << result.error; \
+  } while (false)
+
+TEST_F(Llmosctl, loads_lists_and_removes) {
+  EXPECT_SUCCESS(ctl("load " + file_));
+  EXPECT_EQ(slurp(kModels + "test-model"), slurp(file_));
+  const Result list = ctl("ls");
+  EXPECT_NE(list.out.find("test-model  3.0 MiB  sealed"), std::string::npos) << list.out;
+  EXPECT_SUCCESS(ctl("rm test-model"));
+  EXPECT_EQ(ctl_json("ls"), json::array());
+  EXPECT_COMPLAINT("there is no model \"test-model\"", ctl("rm test-model"));
+}
+
+TEST_F(Llmosctl, says_the_digest_that_fsverity_says) {
+  const std::string digest = shell("fsverity digest --compact " + file_).out.substr(0, 64);
+  const Result loaded = ctl("load " + file_);
+  EXPECT_NE(loaded.out.find("sha256:" + digest), std::string::npos) << loaded.out;
+  EXPECT_EQ(ctl_json("stat test-model")["digest"], "sha256:" + digest);
+}
+
+TEST_F(Llmosctl, reads_by_direct_io_into_the_kernel) {
+  const Result traced = shell("strace -f -e trace=openat,ioctl,pwrite64 llmosctl load " + file_ + " --quiet");
+  EXPECT_EQ(traced.status, 0) << traced.error;
+  EXPECT_NE(traced.error.find(", O_RDONLY|O_DIRECT"), std::string::npos) << traced.error;
+  EXPECT_NE(traced.error.find("0xe7, 0x21"), std::string::npos) << traced.error;
+  EXPECT_EQ(traced.error.find("pwrite64"), std::string::npos) << traced.error;
+}
+
+TEST_F(Llmosctl, writes_exact_numbers_as_json) {
+  const json loaded =
+      ctl_json("load " + file_ + " --name test-json --evictable --priority -5 --mode 0444 --owner bob --group alice");
+  ASSERT_EQ(loaded.size(), 1u);
+  for (const json& model : {ctl_json("stat test-json"), ctl_json("ls")[0]}) {
+    EXPECT_EQ(model["name"], "test-json");
+    EXPECT_EQ(model["bytes"], 3 * kMiB + 5);
+    EXPECT_EQ(model["state"], "sealed");
+    EXPECT_EQ(model["owner"], "bob");
+    EXPECT_EQ(model["uid"], 1001);
+    EXPECT_EQ(model["group"], "alice");
+    EXPECT_EQ(model["mode"], "0444");
+    EXPECT_EQ(model["evictable"], true);
+    EXPECT_EQ(model["priority"], -5);
+    EXPECT_EQ(model["grants"], 0);
+  }
+}
+
+TEST_F(Llmosctl, loading_again_finds_it_there) {
+  ctl("load " + file_);
+  const Result again = ctl("load " + file_);
+  EXPECT_EQ(again.status, 0);
+  EXPECT_NE(again.out.find("was loaded already"), std::string::npos) << again.out;
+}
+
+TEST_F(Llmosctl, loads_what_it_can_and_complains_about_the_rest) {
+  const std::string second = dir_.write("test-second", pattern(10));
+  EXPECT_COMPLAINT("absent", ctl("load " + file_ + " /absent " + second));
+  EXPECT_EQ(ctl_json("ls").size(), 2u);
+}
+
+TEST_F(Llmosctl, replaces_only_when_told) {
+  ctl("load " + file_);
+  const std::string other = dir_.write("other", pattern(100));
+  EXPECT_COMPLAINT("differs", ctl("load --name test-model " + other));
+  EXPECT_SUCCESS(ctl("load --replace --name test-model " + other));
+  EXPECT_EQ(slurp(kModels + "test-model"), slurp(other));
+}
+
+TEST_F(Llmosctl, loads_from_a_pipe) {
+  EXPECT_SUCCESS(shell("cat " + file_ + " | llmosctl load - --name test-pipe --bytes $(stat -c %s " + file_ + ")"));
+  EXPECT_EQ(slurp(kModels + "test-pipe"), slurp(file_));
+  EXPECT_COMPLAINT("how many bytes", shell("cat " + file_ + " | llmosctl load - --name test-more"));
+}
+
+TEST_F(Llmosctl, places_on_nodes) {
+  EXPECT_SUCCESS(ctl("load --node 0 --name test-0 " + file_));
+  EXPECT_SUCCESS(ctl("load --node interleave --name test-all " + file_));
+  EXPECT_SUCCESS(ctl("load --page-size 4K --name test-small " + file_));
+  EXPECT_EQ(ctl_json("stat test-small")["huge"], 0);
+  EXPECT_GT(ctl_json("stat test-0")["huge"], 0);
+  EXPECT_COMPLAINT("NUMA node 7 has no memory", ctl("load --node 7 --name test-7 " + file_));
+}
+
+TEST_F(Llmosctl, verifies) {
+  ctl("load " + file_);
+  EXPECT_SUCCESS(ctl("verify test-model"));
+  EXPECT_SUCCESS(ctl("verify test-model " + file_));
+  EXPECT_COMPLAINT("they differ", ctl("verify test-model " + dir_.write("other", pattern(100))));
+}
+
+TEST_F(Llmosctl, hands_any_program_the_path) {
+  ctl("load " + file_);
+  EXPECT_SUCCESS(ctl("exec test-model -- cmp {} " + file_));
+  EXPECT_EQ(ctl("exec test-model -- echo --file={} {}").out,
+            "--file=" + kModels + "test-model " + kModels + "test-model\n");
+  EXPECT_EQ(ctl("exec test-model -- echo -n --json --help").out, "--json --help " + kModels + "test-model");
+  EXPECT_EQ(ctl("exec test-model -- sh -c 'exit 42' {}").status, 42);
+  EXPECT_EQ(ctl("exec test-model -- no-such-program").status, 127);
+  EXPECT_EQ(ctl("exec test-model -- /etc/passwd").status, 126);
+  EXPECT_COMPLAINT("there is no model \"absent\"", ctl("exec absent -- true"));
+}
+
+TEST_F(Llmosctl, shows_who_has_it_open) {
+  ctl("load " + file_);
+  const pid_t pid = start_reader();
+  const json grants = ctl_json("grants test-model");
+  ASSERT_EQ(grants.size(), 1u);
+  EXPECT_EQ(grants[0]["pid"], pid);
+  EXPECT_EQ(grants[0]["user"], "root");
+  EXPECT_GE(grants[0]["mapped"], 3 * kMiB);
+  const Result table = ctl("grants test-model");
+  EXPECT_NE(table.out.find(std::to_string(pid)), std::string::npos) << table.out;
+}
+
+TEST_F(Llmosctl, takes_a_model_from_one_process_while_another_runs_on) {
+  ctl("load " + file_);
+  const pid_t victim = start_reader(), other = start_reader();
+  const Result revoked = ctl("revoke test-model --pid " + std::to_string(victim));
+  EXPECT_EQ(revoked.out, "test-model: 1 grant revoked\n") << revoked.error;
+  EXPECT_EQ(end_of(victim), SIGBUS);
+  EXPECT_TRUE(runs(other));
+}
+
+TEST_F(Llmosctl, takes_a_model_from_a_user_and_gives_it_back) {
+  ctl("load --mode 0444 " + file_);
+  EXPECT_SUCCESS(shell("cat " + kModels + "test-model >/dev/null", "bob"));
+  EXPECT_SUCCESS(ctl("revoke test-model --uid bob"));
+  EXPECT_NE(shell("cat " + kModels + "test-model", "bob").status, 0);
+  EXPECT_SUCCESS(shell("cat " + kModels + "test-model >/dev/null", "alice"));
+  EXPECT_SUCCESS(ctl("allow test-model --uid bob"));
+  EXPECT_SUCCESS(shell("cat " + kModels + "test-model >/dev/null", "bob"));
+}
+
+TEST_F(Llmosctl, takes_a_model_from_a_cgroup) {
+  if (!std::filesystem::exists("/sys/fs/cgroup/cgroup.procs")) GTEST_SKIP() << "no cgroup v2 here";
+  ctl("load " + file_);
+  std::filesystem::create_directory("/sys/fs/cgroup/test-llmosctl");
+  const pid_t pid = start_reader();
+  std::ofstream("/sys/fs/cgroup/test-llmosctl/cgroup.procs") << pid;
+  const pid_t inside = pid;
+  // A grant belongs to the cgroup that its opener was in, so a reader must open the model after it moved.
+  const std::string read =
+      "echo $$ >/sys/fs/cgroup/test-llmosctl/cgroup.procs; cat " + kModels + "test-model >/dev/null";
+  EXPECT_SUCCESS(shell(read));
+  EXPECT_SUCCESS(ctl("revoke test-model --cgroup test-llmosctl"));
+  EXPECT_NE(shell(read).status, 0);
+  EXPECT_TRUE(runs(inside));
+  EXPECT_SUCCESS(ctl("allow test-model --cgroup /sys/fs/cgroup/test-llmosctl"));
+  EXPECT_SUCCESS(shell(read));
+  EXPECT_COMPLAINT("cannot open the cgroup", ctl("revoke test-model --cgroup absent"));
+  ::kill(pid, SIGKILL);
+  end_of(pid);
+  std::filesystem::remove("/sys/fs/cgroup/test-llmosctl");
+}
+
+TEST_F(Llmosctl, evicts_and_loads_again) {
+  ctl("load " + file_);
+  EXPECT_SUCCESS(ctl("set test-model --evictable --priority 3"));
+  EXPECT_EQ(ctl_json("stat test-model")["priority"], 3);
+  EXPECT_SUCCESS(ctl("set test-model --no-evictable"));
+  EXPECT_EQ(ctl_json("stat test-model")["evictable"], false);
+  EXPECT_EQ(ctl_json("stat test-model")["priority"], 3);
+  {
+    const std::ifstream open(kModels + "test-model");
+    EXPECT_COMPLAINT("is in use", ctl("evict test-model"));
+  }
+  EXPECT_SUCCESS(ctl("evict test-model"));
+  EXPECT_EQ(ctl_json("stat test-model")["state"], "evicted");
+  EXPECT_COMPLAINT("evicted", ctl("exec test-model -- cat {}"));
+  EXPECT_SUCCESS(ctl("load " + file_));
+  EXPECT_EQ(slurp(kModels + "test-model"), slurp(file_));
+}
+
+TEST_F(Llmosctl, lets_the_group_load_and_others_only_read) {
+  EXPECT_SUCCESS(ctl("load --name test-alice " + file_, "alice"));
+  EXPECT_EQ(ctl_json("stat test-alice")["owner"], "alice");
+  EXPECT_COMPLAINT("group \"llmos\"", ctl("load --name test-bob " + file_, "bob"));
+  EXPECT_COMPLAINT("group \"llmos\"", ctl("rm test-alice", "bob"));
+  EXPECT_EQ(ctl_json("ls", "bob")[0]["name"], "test-alice");
+  EXPECT_SUCCESS(ctl("verify test-alice " + file_, "bob"));
+  EXPECT_SUCCESS(ctl("exec test-alice -- cmp {} " + file_, "bob"));
+  EXPECT_SUCCESS(ctl("rm test-alice", "alice"));
+}
+
+TEST_F(Llmosctl, lets_only_the_owner_manage_a_model) {
+  ctl("load " + file_);
+  for (const char* command : {"rm test-model", "evict test-model", "set test-model --evictable", "grants test-model",
+                              "revoke test-model --uid bob"})
+    EXPECT_COMPLAINT("only its owner", ctl(command, "alice"));
+}
+
+TEST_F(Llmosctl, finds_the_machine_healthy) {
+  const Result doctor = ctl("doctor");
+  EXPECT_EQ(doctor.status, 0) << doctor.out;
+  for (const json& check : ctl_json("doctor")) EXPECT_NE(check["level"], "fail") << check;
+  EXPECT_NE(ctl("doctor", "bob").out.find("not in the group llmos"), std::string::npos);
+}
+
+TEST_F(Llmosctl, shows_a_bar_on_a_terminal_only) {
+  const std::string big = dir_.write("test-big", pattern(48 * kMiB));
+  EXPECT_EQ(ctl("load --name test-plain " + big).error, "");
+  const Result terminal = shell("script --quiet --return --command 'llmosctl load " + big + "' /dev/null");
+  EXPECT_EQ(terminal.status, 0) << terminal.error;
+  EXPECT_NE(terminal.out.find("48.0 MiB of 48.0 MiB"), std::string::npos) << terminal.out;
+  EXPECT_NE(terminal.out.find("\x1b[K"), std::string::npos);
+}
+
+TEST_F(Llmosctl, interrupted_leaves_nothing) {
+  const Result result = shell("mkfifo " + (dir_ / "fifo") + "; (head -c 4000000 /dev/zero; sleep 30) >" +
+                              (dir_ / "fifo") + " & llmosctl load " + (dir_ / "fifo") +
+                              " --name test-stuck --bytes 64M & sleep 3; kill -INT $!; wait $!; echo $?; kill %1");
+  EXPECT_EQ(ctl_json("ls"), json::array()) << result.out;
+  EXPECT_EQ(slurp("/sys/fs/llmos/memory.current"), "0\n");
+}
+
+}  // namespace
+}  // namespace llmos::test
