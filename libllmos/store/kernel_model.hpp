@@ -29,7 +29,8 @@ class KernelModel final : public Model {
   int dmabuf(uint32_t flags) override { return model_dmabuf(fd_.get(), name_, flags); }
 
   std::span<const std::byte> bytes() override {
-    std::call_once(mapped_, [this] { mapping_ = Mapping(fd_.get(), stat_.bytes, PROT_READ); });
+    std::lock_guard guard(mapping_lock_);
+    if (!mapping_) mapping_ = Mapping(fd_.get(), stat_.bytes, PROT_READ);
     return mapping_.bytes();
   }
 
@@ -53,7 +54,7 @@ class KernelModel final : public Model {
   const Fd fd_;
   const std::string name_;
   const struct llmos_model_stat stat_;  // as it was at the open: length and digest do not change
-  std::once_flag mapped_;
+  std::mutex mapping_lock_;  // not a once_flag: what throws inside call_once() ends a program linked with -static-libgcc
   Mapping mapping_;
 };
 

@@ -50,10 +50,9 @@ class Sealed {
   }
 
   Digest digest() {
-    std::call_once(digested_, [this] {
-      digest_ = digest_bytes(bytes());
-      digest_known_ = true;
-    });
+    std::lock_guard guard(digest_lock_);
+    if (!digest_known_) digest_ = digest_bytes(bytes());
+    digest_known_ = true;
     return digest_;
   }
 
@@ -90,7 +89,7 @@ class Sealed {
   std::atomic<uint64_t> last_close_;
   mutable std::mutex lock_;
   std::optional<FileIdentity> origin_;
-  std::once_flag digested_;
+  std::mutex digest_lock_;
   std::atomic<bool> digest_known_{false};
   Digest digest_{};
 };
