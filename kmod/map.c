@@ -24,7 +24,7 @@ static bool vma_revoked(const struct vm_area_struct *vma)
  */
 static bool fault_unshares(const struct vm_fault *vmf)
 {
-	return (vmf->flags & FAULT_FLAG_UNSHARE) && is_cow_mapping(vmf->vma->vm_flags);
+	return (vmf->flags & FAULT_FLAG_UNSHARE) && !(vmf->vma->vm_flags & VM_SHARED);
 }
 
 static vm_fault_t map_fault(struct vm_fault *vmf)
