@@ -439,7 +439,8 @@ TEST_F(Fill, LoaderKilledWithDmaInFlightLeavesNothing) {
 
 // tests/vm/boot turns that off. The kernel's log says it of every kernel, but may have lost its beginning.
 bool pages_come_zeroed() {
-  return shell("grep -qw init_on_alloc=0 /proc/cmdline || dmesg | grep 'mem auto-init' | grep -q 'heap alloc:off'").status;
+  return shell("grep -qw init_on_alloc=0 /proc/cmdline || dmesg | grep 'mem auto-init' | grep -q 'heap alloc:off'")
+      .status;
 }
 
 // Leaves a large part of free memory full of a byte that must not be seen again.

@@ -207,7 +207,8 @@ TEST_F(Pin, ForReadingOfAPrivateHugePageFailsAndDoesNotHang) {
     EXPECT_EQ(map.signal_at(0), 0);
     EXPECT_OK(device.pin(map.data(), page, 0)) << "for a short time";
   });
-  EXPECT_TRUE(eventually([&] { return shell("grep -q '^State:.Z' /proc/" + std::to_string(user.pid()) + "/status").status == 0; }, 30))
+  EXPECT_TRUE(eventually(
+      [&] { return shell("grep -q '^State:.Z' /proc/" + std::to_string(user.pid()) + "/status").status == 0; }, 30))
       << "it hangs";
 }
 

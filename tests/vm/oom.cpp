@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A machine that really runs out of memory: no swap, hardly any page cache, models in most of it, and a program that wants
-// more than is free. It has a machine of its own (tests/vm/scenarios.cmake.in), because it makes life hard for everyone.
+// A machine that really runs out of memory: no swap, hardly any page cache, models in most of it, and a program that
+// wants more than is free. It has a machine of its own (tests/vm/scenarios.cmake.in), because it makes life hard for
+// everyone.
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -110,7 +111,8 @@ TEST_F(OutOfMemory, DropsIdleModelsLeastRecentlyUsedFirstAndKillsNobody) {
   while (gone < by_use.size() && evicted(by_use[gone])) gone++;
   EXPECT_GE(gone, 2u);
   EXPECT_LT(gone, by_use.size()) << "more went than was wanted";
-  for (size_t i = gone; i < by_use.size(); i++) EXPECT_FALSE(evicted(by_use[i])) << by_use[i] << " went before its turn";
+  for (size_t i = gone; i < by_use.size(); i++)
+    EXPECT_FALSE(evicted(by_use[i])) << by_use[i] << " went before its turn";
   EXPECT_FALSE(evicted("used"));
   EXPECT_FALSE(evicted("kept"));
   EXPECT_EQ(kills(), 0u);

@@ -161,7 +161,7 @@ class UnloadWithDevice : public Unload {
     mount_models();
   }
 
-  // A process whose device has a model, by `take`, that has lost its name since; told once, it lets go; told again, it ends.
+  // A process whose device has a model, by `take`, that lost its name since. Told once, it lets go; told again, it ends.
   static std::unique_ptr<Child> holder(const std::function<void(Importer&)>& take) {
     auto child = std::make_unique<Child>([take](Child::Parent& parent) {
       Importer device;
