@@ -51,21 +51,15 @@ static void table_free(struct sg_table *table)
 	kfree(table);
 }
 
-static struct sg_table *dmabuf_map(struct dma_buf_attachment *attachment,
-				   enum dma_data_direction direction)
+static struct sg_table *table_map(struct dma_buf_attachment *attachment, struct file *file,
+				  enum dma_data_direction direction)
 {
-	struct dmabuf *buffer = attachment->dmabuf->priv;
-	struct llmos_model *model = llmos_model_of(buffer->file);
 	struct sg_table *table;
-	int ret;
+	int ret = llmos_grant_check(file);
 
-	if (direction == DMA_FROM_DEVICE ||
-	    (direction == DMA_BIDIRECTIONAL && !buffer->bidirectional))
-		return ERR_PTR(-EPERM);
-	ret = llmos_grant_check(buffer->file);
 	if (ret)
 		return ERR_PTR(ret);
-	table = table_new(model);
+	table = table_new(llmos_model_of(file));
 	if (IS_ERR(table))
 		return table;
 	ret = dma_map_sgtable(attachment->dev, table, direction, 0);
@@ -73,7 +67,28 @@ static struct sg_table *dmabuf_map(struct dma_buf_attachment *attachment,
 		table_free(table);
 		return ERR_PTR(ret);
 	}
+	return table;
+}
+
+/*
+ * Counted before the grant is looked at, as a revocation marks the grant before
+ * it looks at the count: one of the two sees the other.
+ */
+static struct sg_table *dmabuf_map(struct dma_buf_attachment *attachment,
+				   enum dma_data_direction direction)
+{
+	struct dmabuf *buffer = attachment->dmabuf->priv;
+	struct llmos_model *model = llmos_model_of(buffer->file);
+	struct sg_table *table;
+
+	if (direction == DMA_FROM_DEVICE ||
+	    (direction == DMA_BIDIRECTIONAL && !buffer->bidirectional))
+		return ERR_PTR(-EPERM);
 	atomic_inc(&model->dma_maps);
+	smp_mb__after_atomic();		/* pairs with synchronize_rcu() in llmos_unmap() */
+	table = table_map(attachment, buffer->file, direction);
+	if (IS_ERR(table))
+		atomic_dec(&model->dma_maps);
 	return table;
 }
 

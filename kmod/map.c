@@ -17,11 +17,21 @@ static bool vma_revoked(const struct vm_area_struct *vma)
 	return READ_ONCE(llmos_grant_of(vma->vm_file)->revoked);
 }
 
+/*
+ * A long-term pin for reading, on a private mapping, wants the process's own
+ * copy of the page. From a huge page there is no way to one: the kernel removes
+ * that, and would have us map it again for ever. The pin fails with EFAULT.
+ */
+static bool fault_unshares(const struct vm_fault *vmf)
+{
+	return (vmf->flags & FAULT_FLAG_UNSHARE) && !(vmf->vma->vm_flags & VM_SHARED);
+}
+
 static vm_fault_t map_fault(struct vm_fault *vmf)
 {
 	vm_fault_t ret;
 
-	if (vma_revoked(vmf->vma))
+	if (vma_revoked(vmf->vma) || fault_unshares(vmf))
 		return VM_FAULT_SIGBUS;
 	ret = filemap_fault(vmf);
 	if ((ret & VM_FAULT_LOCKED) && vma_revoked(vmf->vma)) {

@@ -412,12 +412,10 @@ static int seal_publish(struct llmos_model *model)
 	return ret;
 }
 
-int llmos_model_seal(struct llmos_model *model, const struct llmos_model_seal *args)
+/* The gate is closed. */
+static int seal_run(struct llmos_model *model, const struct llmos_model_seal *args)
 {
 	int ret;
-
-	if (atomic_cmpxchg(&model->writers, 0, WRITERS_CLOSED))
-		return READ_ONCE(model->state) >= LLMOS_STATE_SEALED ? -EPERM : -EBUSY;
 
 	seal_set_state(model, LLMOS_STATE_SEALING);
 	ret = seal_content(model, args);
@@ -428,6 +426,17 @@ int llmos_model_seal(struct llmos_model *model, const struct llmos_model_seal *a
 		seal_set_state(model, LLMOS_STATE_FILLING);
 		atomic_set(&model->writers, 0);
 	}
+	return ret;
+}
+
+int llmos_model_seal(struct llmos_model *model, const struct llmos_model_seal *args)
+{
+	int ret;
+
+	if (!atomic_cmpxchg(&model->writers, 0, WRITERS_CLOSED))
+		ret = seal_run(model, args);
+	else
+		ret = READ_ONCE(model->state) >= LLMOS_STATE_SEALED ? -EPERM : -EBUSY;
 	llmos_event(LLMOS_EVENT_SEAL, model, model->bytes, ret);
 	return ret;
 }

@@ -95,10 +95,12 @@ static int run_fill(struct llmos_call *call)
 	args->done = 0;
 	if (!(call->file->f_mode & FMODE_WRITE))
 		return -EBADF;
-	if (!llmos_model_begin_write(model))
-		return READ_ONCE(model->state) == LLMOS_STATE_SEALING ? -EBUSY : -EPERM;
-	ret = llmos_fill(model, args);
-	llmos_model_end_write(model);
+	if (llmos_model_begin_write(model)) {
+		ret = llmos_fill(model, args);
+		llmos_model_end_write(model);
+	} else {
+		ret = READ_ONCE(model->state) == LLMOS_STATE_SEALING ? -EBUSY : -EPERM;
+	}
 	llmos_event(LLMOS_EVENT_FILL, model, args->done, ret);
 	return ret;
 }
@@ -180,6 +182,34 @@ static const struct file_operations file_fops = {
 	.fsync = noop_fsync,
 };
 
+static int LLMOS_D_REVALIDATE(dentry_revalidate)
+{
+	struct inode *inode = d_inode_rcu(dentry);
+
+	return inode && READ_ONCE(llmos_model(inode)->named);
+}
+
+/* What /proc shows of the loader's descriptor, whose dentry is in no directory. */
+static char *loader_dname(struct dentry *dentry, char *buffer, int length)
+{
+	const struct llmos_model *model = llmos_model(d_inode(dentry));
+	bool sealed = READ_ONCE(model->state) >= LLMOS_STATE_SEALED;
+	char name[LLMOS_NAME_SIZE + 24];
+	int size = 1 + scnprintf(name, sizeof(name), "/llmos:%s (%s)", model->name,
+				 sealed ? "sealed" : "filling");
+
+	if (size > length)
+		return ERR_PTR(-ENAMETOOLONG);
+	return memcpy(buffer + length - size, name, size);
+}
+
+/* As the superblock's, which alloc_file_pseudo() gives the dentry: its flags stay right. */
+static const struct dentry_operations loader_dentry_ops = {
+	.d_revalidate = dentry_revalidate,
+	.d_delete = always_delete_dentry,
+	.d_dname = loader_dname,
+};
+
 /* The one descriptor that can write; the model has no name yet. */
 struct file *llmos_modelfs_open_loader(struct llmos_model *model)
 {
@@ -192,6 +222,7 @@ struct file *llmos_modelfs_open_loader(struct llmos_model *model)
 		iput(&model->inode);
 		return file;
 	}
+	file->f_path.dentry->d_op = &loader_dentry_ops;
 	/* What do_dentry_open() would have done; __fput() undoes the first. */
 	__module_get(THIS_MODULE);
 	file->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE | FMODE_CAN_ODIRECT;
@@ -348,13 +379,6 @@ static const struct xattr_handler digest_xattr = {
 static const struct xattr_handler *const xattr_handlers[] = { &digest_xattr, NULL };
 
 /* ---- the directory ---- */
-
-static int LLMOS_D_REVALIDATE(dentry_revalidate)
-{
-	struct inode *inode = d_inode_rcu(dentry);
-
-	return inode && READ_ONCE(llmos_model(inode)->named);
-}
 
 static const struct dentry_operations dentry_ops = {
 	.d_revalidate = dentry_revalidate,

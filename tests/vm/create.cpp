@@ -231,5 +231,24 @@ TEST_F(Create, StatfsTellsTheLimitAndWhatIsLeft) {
   EXPECT_EQ(fs.f_namelen, LLMOS_NAME_SIZE - 1);
 }
 
+TEST_F(Create, LoadersDescriptorTellsAdministratorsWhatItIs) {
+  const std::string longest(LLMOS_NAME_SIZE - 1, 'n');
+  for (const std::string& name : {std::string("model"), longest}) {
+    const Fd loader = create(name, page);
+    const std::string self = "/proc/self/fd/" + std::to_string(loader);
+    const auto shown = [&] {
+      char target[300] = {};
+      if (readlink(self.c_str(), target, sizeof(target) - 1) < 0) throw_errno(self);
+      return std::string(target);
+    };
+    EXPECT_EQ(shown(), "/llmos:" + name + " (filling)");
+    EXPECT_ERRNO(EBUSY, open(self.c_str(), O_RDONLY));
+    ASSERT_EQ(model_seal(loader), 0);
+    EXPECT_EQ(shown(), "/llmos:" + name + " (sealed)");
+    EXPECT_OK(Fd(open(self.c_str(), O_RDONLY)));
+    EXPECT_OK(model_remove(name));
+  }
+}
+
 }  // namespace
 }  // namespace llmos::guest

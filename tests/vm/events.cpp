@@ -102,6 +102,8 @@ void live() {
     const Fd loader = create("traced", page, {.flags = LLMOS_MODEL_EVICTABLE}), slower = create("traced", page);
     model_fill(loader, file.open());
     model_seal(loader);
+    model_seal(loader);
+    model_fill(loader, file.open());
     model_seal(slower);
     model_create("traced", page);
     const Fd fd = open_model("traced");
@@ -141,6 +143,8 @@ TEST_F(Events, RefusalsAreTracedWithTheirError) {
   live();
   EXPECT_NE(trace.find("create", "traced", "result=-17"), "") << "EEXIST";
   EXPECT_NE(trace.find("seal", "traced", "state=filling bytes=4096 result=-17"), "") << "EEXIST: too late";
+  EXPECT_NE(trace.find("seal", "traced", "state=sealed bytes=4096 result=-1"), "") << "EPERM: sealed already";
+  EXPECT_NE(trace.find("fill", "traced", "state=sealed bytes=0 result=-1"), "") << "EPERM: sealed already";
   EXPECT_NE(trace.find("map", "traced", "result=-116"), "") << "ESTALE: revoked";
   EXPECT_NE(trace.find("open", "traced", "result=-13"), "") << "EACCES: denied";
   EXPECT_NE(trace.find("open", "traced", "state=evicted bytes=0 result=-116"), "") << "ESTALE: evicted";

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "guest.hpp"
+#include "importer.hpp"
 #include "process.hpp"
 #include "system.hpp"
 
@@ -21,7 +22,7 @@ std::string module_file() {
   return "/lib/modules/" + std::string(name.release) + "/updates/llmos.ko";
 }
 
-int unload() { return static_cast<int>(syscall(SYS_delete_module, "llmos", O_NONBLOCK)); }
+int unload(const char* name = "llmos") { return static_cast<int>(syscall(SYS_delete_module, name, O_NONBLOCK)); }
 
 int load(const std::string& options = "") {
   const Fd file(open(module_file().c_str(), O_RDONLY | O_CLOEXEC));
@@ -143,6 +144,77 @@ TEST_F(Unload, OptionsAreCheckedWhenItIsLoaded) {
   ASSERT_EQ(unload(), 0);
   EXPECT_OK(load());
   mount_models();
+}
+
+// ---- with a device that got hold of a model ----
+
+constexpr uint64_t bytes = 3 * huge_page + page + 5, whole_pages = 3 * huge_page + 2 * page;
+
+class UnloadWithDevice : public Unload {
+ protected:
+  void SetUp() override {
+    Unload::SetUp();
+    load_importer();
+  }
+  void TearDown() override {
+    if (!exists("/dev/llmos")) must_shell("modprobe llmos");
+    mount_models();
+  }
+
+  // A process whose device has a model, by `take`, that lost its name since. Told once, it lets go; told again, it ends.
+  static std::unique_ptr<Child> holder(const std::function<void(Importer&)>& take) {
+    auto child = std::make_unique<Child>([take](Child::Parent& parent) {
+      Importer device;
+      in_child([] { make_model("model", bytes); });
+      take(device);
+      in_child([] { EXPECT_OK(model_remove("model")); });
+      parent.tell();
+      parent.wait();
+      EXPECT_EQ(device.differs(bytes), std::nullopt);
+      device.close();
+      parent.tell();
+      parent.wait();
+    });
+    child->wait();
+    EXPECT_OK(umount2(models_dir.c_str(), MNT_DETACH));
+    return child;
+  }
+  static void end(Child& child) {
+    child.tell();
+    child.join();
+  }
+};
+
+TEST_F(UnloadWithDevice, WaitsForAnImportedDmaBufAndGoesInEitherOrder) {
+  const std::vector<const char*> names = {"llmos", "llmos_importer"};
+  for (const int first : {0, 1}) {
+    const auto child = holder([](Importer& device) {
+      EXPECT_OK(device.attach(Fd(model_dmabuf(open_model("model")))));
+      EXPECT_OK(device.map());
+    });
+    for (const char* name : names) EXPECT_ERRNO(EAGAIN, unload(name));
+    child->tell();
+    child->wait();
+    for (const int which : {first, 1 - first})
+      EXPECT_TRUE(eventually([&] { return unload(names[which]) == 0; })) << names[which] << ": " << error_name(errno);
+    end(*child);
+    EXPECT_OK(load());
+    load_importer();
+    if (first == 0) mount_models();
+  }
+}
+
+// Pages whose model is gone are ordinary memory of nobody: the module need not wait for who pinned them.
+TEST_F(UnloadWithDevice, LeavesPinnedPagesToWhoPinnedThem) {
+  const auto child = holder([](Importer& device) {
+    const Mapping map(open_model("model"), whole_pages);
+    EXPECT_OK(device.pin(map.data(), whole_pages));
+  });
+  EXPECT_TRUE(eventually([] { return unload() == 0; })) << error_name(errno);
+  EXPECT_ERRNO(EAGAIN, unload("llmos_importer"));
+  child->tell();
+  child->wait();
+  end(*child);
 }
 
 }  // namespace

@@ -37,12 +37,12 @@ make_payload() {
   rm -rf --one-file-system "$run/payload"
 }
 
-# install_module USR: the module where dkms would put it, with modprobe's tables made here: depmod is slow when emulated.
+# install_module USR: the module where dkms would put it, and those of --module, with modprobe's tables made here: depmod is slow when emulated.
 install_module() {
   local usr=$1 release=$module_release updates
   updates=$usr/lib/modules/$release/updates
   mkdir -p "$updates"
-  cp "$module" "$updates/"
+  cp "$module" "${extra_built[@]}" "$updates/"
   if [[ $debug ]]; then
     cp "$debug_tree"/modules.{builtin,builtin.modinfo,order} "${updates%/*}/"
     in_root "$root" depmod --basedir "$usr" "$release"
