@@ -117,26 +117,26 @@ struct PanelF16 {
   }
 };
 
-// What a multiplication of a panel with a group of tokens works on: tiles of weights and of activations, each `steps`
-// times 32 columns, the activations' second plane, and memory that will soon be needed.
+// What a multiplication of a panel with a group of tokens works on: tiles of weights and of activations and the second
+// plane of those, each `steps` times 32 columns.
 struct TileWork {
   const uint16_t *weights, *activations, *rest;
   size_t steps;
-  const uint16_t* soon;
-  size_t soon_lines;  // a step
 };
 
-#define LLMOS_LOAD_PAIR(low, high, from)                \
-  do {                                                  \
-    _tile_loadd(low, (from), 64);                       \
-    _tile_loadd(high, (from) + tile_elements, 64);      \
-  } while (0)
-
-// sums[tile of rows][tile of tokens][row][token], kTokenTiles 1 or 2.
+// Writes sums[tile of rows][tile of tokens][row][token]. kTokenTiles is 1 or 2.
 template <typename Panel, size_t kTokenTiles>
 inline void multiply_tiles(const TileWork& work, float* sums) {
   constexpr size_t step = Panel::planes * pair_elements;
-  const uint16_t *a = work.weights, *b = work.activations, *rest = work.rest, *soon = work.soon;
+  const uint16_t *a = work.weights, *b = work.activations, *rest = work.rest;
+  const auto load_weights = [](const uint16_t* from) {
+    _tile_loadd(4, from, 64);
+    _tile_loadd(5, from + tile_elements, 64);
+  };
+  const auto load_activations = [](const uint16_t* from) {
+    _tile_loadd(6, from, 64);
+    if constexpr (kTokenTiles == 2) _tile_loadd(7, from + tile_elements, 64);
+  };
   const auto multiply = [] {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(2, 5, 6);
@@ -145,25 +145,21 @@ inline void multiply_tiles(const TileWork& work, float* sums) {
       _tile_dpbf16ps(3, 5, 7);
     }
   };
-  const auto load_activations = [](const uint16_t* from) {
-    _tile_loadd(6, from, 64);
-    if constexpr (kTokenTiles == 2) _tile_loadd(7, from + tile_elements, 64);
-  };
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (size_t i = 0; i < work.steps; i++, a += step, b += pair_elements, rest += pair_elements) {
-    for (size_t line = 0; line < work.soon_lines; line++, soon += 32) _mm_prefetch(reinterpret_cast<const char*>(soon), _MM_HINT_T1);
-    LLMOS_LOAD_PAIR(4, 5, a);
+  for (size_t i = 0; i < work.steps; i++, a += step, b += pair_elements) {
+    load_weights(a);
     if constexpr (Panel::products > 1) {
       load_activations(rest);
       multiply();
+      rest += pair_elements;
     }
     load_activations(b);
     multiply();
     if constexpr (Panel::products > 2) {
-      LLMOS_LOAD_PAIR(4, 5, a + pair_elements);
+      load_weights(a + pair_elements);
       multiply();
     }
   }
@@ -190,42 +186,46 @@ inline void put_sums(const float* sums, size_t rows, size_t tokens, bool add, fl
     }
 }
 
+// Rows [top, bottom) of a product, of whose weights columns [column, column + count) lie unpacked in `panels`.
+template <typename Panel>
+inline void multiply_block(const uint16_t* panels, const ActivationRows& x, size_t column, size_t count, size_t top,
+                           size_t bottom, float* y, size_t y_stride, float* sums) {
+  const size_t steps = (count + tile_columns - 1) / tile_columns, panel_size = steps * pair_elements * Panel::planes;
+  const size_t place = column / tile_columns * pair_elements;
+  for (size_t token = 0; token < x.rows; token += tile_tokens) {
+    const size_t tokens = x.rows - token < tile_tokens ? x.rows - token : tile_tokens, group = token / tile_tokens;
+    TileWork work{panels, x.tile_group(group, 0) + place, nullptr, steps};
+    if (Panel::products > 1) work.rest = x.tile_group(group, 1) + place;
+    for (size_t r = top; r < bottom; r += weight_rows, work.weights += panel_size) {
+      if (tokens > 16)
+        multiply_tiles<Panel, 2>(work, sums);
+      else
+        multiply_tiles<Panel, 1>(work, sums);
+      put_sums(sums, bottom - r < weight_rows ? bottom - r : weight_rows, tokens, column > 0, y + token * y_stride + r,
+               y_stride);
+    }
+  }
+}
+
 template <typename Panel>
 inline void matmul_tiles(const TensorView& w, const ActivationRows& x, size_t first, size_t last, float* y,
                          size_t y_stride, std::byte* scratch) {
-  constexpr size_t most_columns = block_elements / block_rows / Panel::planes;  // of a block
+  constexpr size_t most_columns = block_elements / block_rows / Panel::planes;
   static_assert(most_columns % 256 == 0);
   auto* panels = reinterpret_cast<uint16_t*>(scratch);
   auto* sums = reinterpret_cast<float*>(panels + block_elements);
-  const size_t row_bytes = w.row_bytes(), groups = (x.rows + tile_tokens - 1) / tile_tokens;
+  const size_t row_bytes = w.row_bytes();
   const TileRegisters registers;
   for (size_t top = first; top < last; top += block_rows) {
     const size_t bottom = last - top < block_rows ? last : top + block_rows;
     for (size_t column = 0; column < x.columns; column += most_columns) {
       const size_t count = x.columns - column < most_columns ? x.columns - column : most_columns;
-      const size_t steps = (count + tile_columns - 1) / tile_columns, panel_size = steps * pair_elements * Panel::planes;
+      const size_t panel_size = (count + tile_columns - 1) / tile_columns * pair_elements * Panel::planes;
       for (size_t r = top; r < bottom; r++)
         Panel::row(w.data + r * row_bytes, column, count,
                    panels + (r - top) / weight_rows * panel_size + (r - top) % weight_rows * tile_columns);
       finish_stores();
-      for (size_t group = 0; group < groups; group++) {
-        const size_t place = column / tile_columns * pair_elements, token = group * tile_tokens;
-        const size_t tokens = x.rows - token < tile_tokens ? x.rows - token : tile_tokens;
-        for (size_t r = top; r < bottom; r += weight_rows) {
-          const TileWork work{panels + (r - top) / weight_rows * panel_size,
-                              x.tile_group(group, 0) + place,
-                              Panel::products > 1 ? x.tile_group(group, 1) + place : nullptr,
-                              steps,
-                              nullptr,
-                              0};
-          if (tokens > 16)
-            multiply_tiles<Panel, 2>(work, sums);
-          else
-            multiply_tiles<Panel, 1>(work, sums);
-          put_sums(sums, bottom - r < weight_rows ? bottom - r : weight_rows, tokens, column > 0,
-                   y + token * y_stride + r, y_stride);
-        }
-      }
+      multiply_block<Panel>(panels, x, column, count, top, bottom, y, y_stride, sums);
     }
   }
 }
