@@ -219,8 +219,9 @@ int main(int argc, char** argv) try {
                    args.size() == 6 ? args[5] : ""),
            0;
   if (args.size() == 2 && args[0] == "hold") return hold(args[1]), 0;
-  std::fputs("usage: bench_inference make TYPE PATH [LAYERS] | measure PATH THREADS PROMPT TOKENS [KERNELS] | hold PATH\n",
-             stderr);
+  std::fputs(
+      "usage: bench_inference make TYPE PATH [LAYERS] | measure PATH THREADS PROMPT TOKENS [KERNELS] | hold PATH\n",
+      stderr);
   return 2;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "bench_inference: %s\n", error.what());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Every set's matrix kernels against sums in double precision, over shapes that fit no vector.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <cmath>
@@ -216,9 +217,30 @@ TEST(MatrixKernels, TilesLoseLessThanBytes) {
       const Form form = kernels->matmul_form(type.type);
       const double bound = form == Form::quants ? 0.01 : form == Form::tiles ? 0.003 : 2e-5;
       EXPECT_LT(std::sqrt(error / size), bound) << describe(*kernels, type.type, shape);
-      RecordProperty(std::string(kernels->name) + "_" + std::string(type.name), std::to_string(std::sqrt(error / size)));
+      RecordProperty(std::string(kernels->name) + "_" + std::string(type.name),
+                     std::to_string(std::sqrt(error / size)));
     }
   }
+}
+
+// Linux refuses tiles to a process with a signal stack that could not hold them; the engine must do without then.
+void choose_with_a_small_signal_stack() {
+  static char memory[8192];  // as large as the tiles alone
+  const stack_t small{memory, 0, sizeof memory};
+  if (sigaltstack(&small, nullptr) != 0) std::_Exit(77);
+  std::_Exit(usable_kernels().front()->name != "amx" && &select_kernels("") == usable_kernels().front() ? 0 : 1);
+}
+
+TEST(KernelSets, AmxIsLeftOutWhereItsPermissionIsRefused) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a new process: this one may have its permission already
+  EXPECT_EXIT(choose_with_a_small_signal_stack(), testing::ExitedWithCode(0), "");
+  if (usable_kernels().front()->name != "amx") GTEST_SKIP() << "this CPU has no AMX";
+}
+
+TEST(KernelSets, AreChosenByNameAndUnknownOnesRefused) {
+  for (const Kernels* kernels : usable_kernels()) EXPECT_EQ(&select_kernels(kernels->name), kernels);
+  EXPECT_EQ(usable_kernels().back()->name, "portable");
+  EXPECT_ANY_THROW(select_kernels("sse9"));
 }
 
 TEST(Quantize, IsWithinHalfAStepAndNeverTheLowestByte) {

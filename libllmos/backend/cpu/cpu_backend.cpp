@@ -150,7 +150,8 @@ void CpuBackend::multiply(Matrix x, std::initializer_list<Product> products) {
     });
 
   reserve_scratch(matmul_scratch);
-  std::atomic<size_t> next{0};  // pieces of all products: whoever is free takes the next, for CPUs are rarely equally fast
+  std::atomic<size_t> next{
+      0};  // pieces of all products: whoever is free takes the next, for CPUs are rarely equally fast
   share(cost, [&](unsigned thread, unsigned threads) {
     size_t mine = next.fetch_add(1, std::memory_order_relaxed), passed = 0;
     for (const Product& product : products) {

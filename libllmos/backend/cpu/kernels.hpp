@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a CPU backend asks of an instruction set. Each set (portable, avx2, avx512, amx) is one translation unit with its own
-// compiler flags that fills one table of these functions; the table is chosen by cpuid at run time, so one binary runs
-// everywhere. A kernel works for one thread on the part it is given, allocates nothing and throws nothing.
+// What a CPU backend asks of an instruction set. Each set (portable, avx2, avx512, amx) is one translation unit with
+// its own compiler flags that fills one table of these functions; the table is chosen by cpuid at run time, so one
+// binary runs everywhere. A kernel works for one thread on the part it is given, allocates nothing and throws nothing.
 #pragma once
 
 #include <cstddef>
@@ -88,7 +88,8 @@ constexpr size_t attention_scratch(size_t head_size) {
   return attention_rows * (head_size + page_positions + 16) * sizeof(float);
 }
 
-// What a kernel wants of the activations: their values alone, quants with their scales, tiles, or tiles with remainders.
+// What a kernel wants of the activations: their values alone, quants with their scales, tiles, or tiles with
+// remainders.
 enum class Form { values, quants, tiles, fine_tiles };
 constexpr Form plain_form(TensorType type) {
   return tensor_type_info(type).block_elements > 1 ? Form::quants : Form::values;
@@ -98,9 +99,9 @@ struct Kernels {
   std::string_view name;
 
   void (*quantize)(const ActivationRow& row, size_t columns);  // fills all from the values
-  MatrixKernel matvec;  // for a few rows of x: walks the weights once, straight from their plain layout
-  MatrixKernel matmul;  // for many: unpacks panels of weights into scratch and multiplies tiles
-  Form (*matmul_form)(TensorType);                                      // matvec always takes plain_form
+  MatrixKernel matvec;              // for a few rows of x: walks the weights once, straight from their plain layout
+  MatrixKernel matmul;              // for many: unpacks panels of weights into scratch and multiplies tiles
+  Form (*matmul_form)(TensorType);  // matvec always takes plain_form
   void (*pack)(const ActivationRows& x, size_t group, bool remainder);  // fills a group of tiles; none if never asked
 
   void (*norm)(const float* x, const float* weight, size_t columns, float epsilon, float* out);    // out may be x

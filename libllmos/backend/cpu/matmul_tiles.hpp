@@ -5,9 +5,9 @@
 // the sums would have to leave the tiles, which takes several times longer than the multiplication.
 //
 // Accuracy. Quantised weights times activations in one brain float each: both are off by at most 2^-8 of themselves, on
-// average by less than half of what activations quantised to bytes are. Float weights are not rounded (an F16 is the sum
-// of two brain floats) and meet activations in two brain floats: products are exact to 2^-15. Sums are floats, in an order that depends on nothing but
-// the shape.
+// average by less than half of what activations quantised to bytes are. Float weights are not rounded (an F16 is the
+// sum of two brain floats) and meet activations in two brain floats: products are exact to 2^-15. Sums are floats, in
+// an order that depends on nothing but the shape.
 #pragma once
 
 #include "backend/cpu/kernels.hpp"
