@@ -99,7 +99,8 @@ std::vector<Shape> shapes(TensorType type) {
     for (const size_t rows : {1, 2, 3, 5, 16, 31, 33, 70})
       for (const size_t tokens : {1, 2, 3, 4, 7, 13}) all.push_back({rows, width, tokens});
   for (const size_t tokens : {16, 17, 32, 33, 50, 81}) all.push_back({70, columns.back(), tokens});
-  all.push_back({300, 2048 + columns.back(), 37});  // more than one block of rows and of columns
+  all.push_back({260, 2048 + columns.back(), 5});  // more than one block of rows, of columns, and group of tokens
+  all.push_back({33, 2048 + columns.back(), 40});
   return all;
 }
 
