@@ -48,8 +48,8 @@ inline Words scaled_bytes(const int8_t* bytes, float low, float high) {
   return to_bfloats(load_bytes(bytes) * set(low), load_bytes(bytes + 16) * set(high));
 }
 
-// Each has: how many planes of brain floats a weight becomes, how many columns are unpacked at a time, and unpack(),
-// which writes 32 columns at `out` and every further 32 at the next multiple of `step`.
+// Each has the number of columns that are unpacked at a time, and unpack(), which writes 32 columns at `out` and every
+// further 32 at the next multiple of `step`.
 struct TilesQ4_0 {
   using Block = BlockQ4_0;
   static constexpr size_t elements = 32;
