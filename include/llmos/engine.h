@@ -34,7 +34,7 @@ typedef struct llmos_session llmos_session;
 typedef struct llmos_engine_options {
 	size_t size;
 	const char *device;	/* NULL: "cpu" */
-	const char *kernels;	/* of the CPU: "portable", "avx2", "avx512"; NULL: the best it has */
+	const char *kernels;	/* of the CPU: "portable", "avx2", "avx512", "amx"; NULL: the best it has */
 	uint32_t threads;	/* 0: one per CPU this process may use */
 	uint32_t flags;		/* LLMOS_ENGINE_* */
 	uint32_t cache_type;	/* LLMOS_CACHE_* */

@@ -27,7 +27,7 @@ struct EngineOptions {
   CacheType cache_type = CacheType::f16;
   unsigned batch_tokens = 0;  // that go through the layers at once; 0: 512
   bool pin = false;           // bind each worker thread to one CPU
-  std::string kernels = {};   // of the CPU: "portable", "avx2", "avx512"; empty: the best it has
+  std::string kernels = {};   // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best it has
 };
 
 struct EngineInfo {

@@ -120,7 +120,7 @@ struct BackendOptions {
   std::string device = "cpu";
   unsigned threads = 0;  // 0: one per CPU this process may use
   bool pin = false;      // bind worker threads to CPUs
-  std::string kernels;   // of the CPU: "portable", "avx2", "avx512"; empty: the best this CPU has
+  std::string kernels;   // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best this CPU has
 };
 
 // ENOTSUP for a device this build does not know.

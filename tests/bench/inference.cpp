@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What tools/bench inference is made of:
 //   bench_inference make TYPE PATH [LAYERS]   a model of Llama 3.2 1B's shape with random weights: Q4_0 Q4_K Q8_0 F16
-//   bench_inference measure PATH THREADS PROMPT TOKENS
+//   bench_inference measure PATH THREADS PROMPT TOKENS [KERNELS]
 //       one process from attach to the last token, as one line of JSON; the read bandwidth beside it is measured in the
 //       same minute over the same bytes, in four streams a thread
 //   bench_inference hold PATH                 attaches, writes a token, and waits for the end of standard input
@@ -159,8 +159,9 @@ size_t status_kib(const char* field) {
   return total;
 }
 
-void measure(const std::string& path, unsigned threads, size_t prompt, size_t tokens) {
+void measure(const std::string& path, unsigned threads, size_t prompt, size_t tokens, const std::string& kernels) {
   EngineOptions options;
+  options.backend.kernels = kernels;
   options.backend.threads = threads;
   auto file = std::make_shared<File>(path);
   const auto start = Clock::now();
@@ -213,11 +214,14 @@ int main(int argc, char** argv) try {
   const std::vector<std::string> args(argv + 1, argv + argc);
   if (args.size() >= 3 && args[0] == "make")
     return make(args[1], args[2], args.size() > 3 ? static_cast<uint32_t>(std::stoul(args[3])) : 16), 0;
-  if (args.size() == 5 && args[0] == "measure")
-    return measure(args[1], static_cast<unsigned>(std::stoul(args[2])), std::stoul(args[3]), std::stoul(args[4])), 0;
+  if ((args.size() == 5 || args.size() == 6) && args[0] == "measure")
+    return measure(args[1], static_cast<unsigned>(std::stoul(args[2])), std::stoul(args[3]), std::stoul(args[4]),
+                   args.size() == 6 ? args[5] : ""),
+           0;
   if (args.size() == 2 && args[0] == "hold") return hold(args[1]), 0;
-  std::fputs("usage: bench_inference make TYPE PATH [LAYERS] | measure PATH THREADS PROMPT TOKENS | hold PATH\n",
-             stderr);
+  std::fputs(
+      "usage: bench_inference make TYPE PATH [LAYERS] | measure PATH THREADS PROMPT TOKENS [KERNELS] | hold PATH\n",
+      stderr);
   return 2;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "bench_inference: %s\n", error.what());

@@ -97,6 +97,22 @@ TEST_F(Stories, QuantisedFilesKeepTheirStatedLogitError) {
   }
 }
 
+// Sets round activations differently: how far their logits of a prompt may lie apart.
+TEST_F(Stories, EverySetReadsAPromptToTheSameLogits) {
+  const std::pair<const char*, double> bounds[] = {
+      {"F32", 0.999999}, {"F16", 0.999999}, {"Q8_0", 0.9998}, {"Q4_0", 0.9998}};
+  for (const auto& [type, bound] : bounds) {
+    const auto reference = stories(type, with_kernels("portable"));
+    const auto tokens = reference->tokenizer().encode("Lily and her mom went to the park. They saw a big, red ball.");
+    const std::vector<float> expected = logits_after(reference, tokens);
+    for (const Kernels* kernels : usable_kernels()) {
+      const double found = cosine(expected, logits_after(stories(type, with_kernels(kernels->name)), tokens));
+      EXPECT_GT(found, bound) << type << " " << kernels->name;
+      RecordProperty(std::string(type) + "_" + std::string(kernels->name), std::to_string(1 - found));
+    }
+  }
+}
+
 TEST_F(Stories, BatchOfSessionsWritesWhatEachWritesAlone) {
   const auto engine = stories("F32");
   const std::vector<std::string> prompts{"Once upon a time", "Tom and his dog", "", "The sun was so big that it", "A"};

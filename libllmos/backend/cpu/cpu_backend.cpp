@@ -17,9 +17,8 @@ namespace {
 
 constexpr size_t worth_sharing = 16 << 10;  // floats: less is done sooner by the caller alone
 constexpr size_t row_grain = 32;            // rows of a weight are dealt out in multiples of this
+constexpr size_t most_rows_each = 256;      // of a weight that a thread takes at a time
 constexpr size_t few_rows = 3;              // up to here a batch is multiplied vector by vector
-
-bool is_quantized(TensorType type) { return tensor_type_info(type).block_elements > 1; }
 
 constexpr size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -91,49 +90,79 @@ void CpuBackend::norm(Matrix x, const float* weight, float epsilon, Matrix out) 
   each(x.rows, x.columns, [&](size_t i) { kernels_.norm(x.row(i), weight, x.columns, epsilon, out.row(i)); });
 }
 
-// The rows as the kernels want them; quantised into memory that the next call reuses.
-ActivationRows CpuBackend::prepare(Matrix x, bool quantized) {
+// The rows in the forms asked for, in memory that the next call reuses.
+ActivationRows CpuBackend::prepare(Matrix x, std::span<const bool, forms> wanted) {
+  const auto wants = [&](Form form) { return wanted[static_cast<size_t>(form)]; };
   ActivationRows rows;
   rows.first.values = x.data;
   rows.rows = x.rows;
   rows.columns = rows.value_stride = x.columns;
-  if (!quantized) return rows;
-
   rows.quant_stride = round_up(x.columns, 256) + quant_padding;
   rows.scale_stride = round_up(x.columns / quant_block, 8);
-  const size_t quant_bytes = x.rows * rows.quant_stride, scale_bytes = x.rows * rows.scale_stride * sizeof(float);
-  const size_t bytes = 2 * quant_bytes + 4 * scale_bytes;
-  if (bytes > quantized_bytes_) {
-    quantized_ = allocate(bytes);
-    quantized_bytes_ = bytes;
+
+  const bool remainder = wants(Form::fine_tiles), tiles = remainder || wants(Form::tiles);
+  const size_t groups = tiles ? tile_groups(x.rows) : 0, quantised_rows = wants(Form::quants) ? x.rows : 0;
+  const size_t tile_bytes = (remainder ? 2 : 1) * groups * tile_group_elements(x.columns) * sizeof(uint16_t);
+  const size_t quant_bytes = quantised_rows * rows.quant_stride;
+  const size_t scale_bytes = quantised_rows * rows.scale_stride * sizeof(float);
+  const size_t bytes = tile_bytes + 2 * quant_bytes + 4 * scale_bytes;
+  if (bytes > prepared_bytes_) {
+    prepared_ = allocate(bytes);
+    prepared_bytes_ = bytes;
   }
-  std::byte* place = quantized_.get();
+  std::byte* place = prepared_.get();
   const auto next = [&](size_t size) { return std::exchange(place, place + size); };
+  rows.tiles = reinterpret_cast<uint16_t*>(next(tile_bytes));
   rows.first.quants = reinterpret_cast<int8_t*>(next(quant_bytes));
   rows.first.split = reinterpret_cast<int8_t*>(next(quant_bytes));
   rows.first.scales = reinterpret_cast<float*>(next(scale_bytes));
   rows.first.scaled_sums = reinterpret_cast<float*>(next(scale_bytes));
   rows.first.sums = reinterpret_cast<int32_t*>(next(2 * scale_bytes));
-  each(x.rows, x.columns, [&](size_t i) { kernels_.quantize(rows.row(i), x.columns); });
+  each(groups, tile_tokens * x.columns, [&](size_t group) { kernels_.pack(rows, group, remainder); });
+  each(quantised_rows, x.columns, [&](size_t i) { kernels_.quantize(rows.row(i), x.columns); });
   return rows;
 }
 
 void CpuBackend::multiply(Matrix x, std::initializer_list<Product> products) {
-  const bool quantized =
-      std::any_of(products.begin(), products.end(), [](const Product& p) { return is_quantized(p.weight.type); });
-  const ActivationRows rows = prepare(x, quantized);
-  reserve_scratch(matmul_scratch);
-  const MatrixKernel kernel = x.rows <= few_rows ? kernels_.matvec : kernels_.matmul;
+  const bool few = x.rows <= few_rows;
+  bool wanted[forms] = {};
   size_t cost = 0;
-  for (const Product& product : products) cost += x.rows * product.weight.rows() * x.columns / 4;
+  for (const Product& product : products) {
+    const Form form = few ? plain_form(product.weight.type) : kernels_.matmul_form(product.weight.type);
+    wanted[static_cast<size_t>(form)] = true;
+    cost += x.rows * product.weight.rows() * x.columns / 4;
+  }
+  const ActivationRows rows = prepare(x, wanted);
+  const auto multiply_rows = [&](const Product& product, MatrixKernel kernel, size_t first, size_t last,
+                                 unsigned thread) {
+    if (first == last) return;
+    kernel(product.weight, rows, first, last, product.out.data, product.out.columns, scratch(thread));
+    if (!product.bias) return;
+    for (size_t i = 0; i < x.rows; i++)
+      for (size_t r = first; r < last; r++) product.out.row(i)[r] += product.bias[r];
+  };
+  if (few)  // the kernel cuts a thread's part into streams of its own
+    return share(cost, [&](unsigned thread, unsigned threads) {
+      for (const Product& product : products) {
+        const Slice part = slice(product.weight.rows(), row_grain, thread, threads);
+        multiply_rows(product, kernels_.matvec, part.first, part.last, thread);
+      }
+    });
+
+  reserve_scratch(matmul_scratch);
+  std::atomic<size_t> next{
+      0};  // pieces of all products: whoever is free takes the next, for CPUs are rarely equally fast
   share(cost, [&](unsigned thread, unsigned threads) {
+    size_t mine = next.fetch_add(1, std::memory_order_relaxed), passed = 0;
     for (const Product& product : products) {
-      const auto [first, last] = slice(product.weight.rows(), row_grain, thread, threads);
-      if (first == last) continue;
-      kernel(product.weight, rows, first, last, product.out.data, product.out.columns, scratch(thread));
-      if (!product.bias) continue;
-      for (size_t i = 0; i < x.rows; i++)
-        for (size_t r = first; r < last; r++) product.out.row(i)[r] += product.bias[r];
+      const size_t count = product.weight.rows();
+      const size_t rows_each = std::clamp(round_up(count / threads / 4, row_grain), row_grain, most_rows_each);
+      const size_t pieces = (count + rows_each - 1) / rows_each;
+      for (; mine < passed + pieces; mine = next.fetch_add(1, std::memory_order_relaxed)) {
+        const size_t first = (mine - passed) * rows_each;
+        multiply_rows(product, kernels_.matmul, first, std::min(first + rows_each, count), thread);
+      }
+      passed += pieces;
     }
   });
 }

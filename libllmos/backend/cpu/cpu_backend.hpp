@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "backend/backend.hpp"
@@ -45,15 +46,16 @@ class CpuBackend final : public Backend {
   template <typename Work>
   void each(size_t count, size_t cost, const Work& work);
 
-  ActivationRows prepare(Matrix x, bool quantized);
+  static constexpr size_t forms = static_cast<size_t>(Form::fine_tiles) + 1;
+  ActivationRows prepare(Matrix x, std::span<const bool, forms> wanted);
   void reserve_scratch(size_t bytes);
   std::byte* scratch(unsigned thread);
 
   ThreadPool pool_;
   const Kernels& kernels_;
   std::unique_ptr<ThreadPool::Burst> burst_;
-  Memory quantized_;  // bytes of the activations of the present multiplication
-  size_t quantized_bytes_ = 0;
+  Memory prepared_;  // the activations of the present multiplication, as its kernels want them
+  size_t prepared_bytes_ = 0;
   std::vector<Memory> scratch_;  // one a thread
   size_t scratch_bytes_ = 0;
   std::vector<AttentionTask> tasks_;

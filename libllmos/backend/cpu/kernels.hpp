@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a CPU backend asks of an instruction set. Each set (portable, avx2, avx512) is one translation unit with its own
-// compiler flags that fills one table of these functions; the table is chosen by cpuid at run time, so one binary runs
-// everywhere. A kernel works for one thread on the part it is given, allocates nothing and throws nothing.
+// What a CPU backend asks of an instruction set. Each set (portable, avx2, avx512, amx) is one translation unit with
+// its own compiler flags that fills one table of these functions; the table is chosen by cpuid at run time, so one
+// binary runs everywhere. A kernel works for one thread on the part it is given, allocates nothing and throws nothing.
 #pragma once
 
 #include <cstddef>
@@ -26,21 +26,32 @@ struct ActivationRow {
   int32_t* sums;       // of each 16 quants
 };
 
-// Rows one below the other; strides count elements. Without quants only float weights can be multiplied.
+// A set with matrix tiles takes many rows of activations as brain floats, in groups of tokens and steps of columns.
+inline constexpr size_t tile_tokens = 32, tile_columns = 32;
+constexpr size_t tile_groups(size_t rows) { return (rows + tile_tokens - 1) / tile_tokens; }
+constexpr size_t tile_group_elements(size_t columns) {
+  return (columns + tile_columns - 1) / tile_columns * tile_columns * tile_tokens;
+}
+
+// Rows one below the other; strides count elements. What a type's kernel needs is told by Kernels::matmul_form.
 struct ActivationRows {
   ActivationRow first{};
   size_t rows = 0, columns = 0;
   size_t value_stride = 0, quant_stride = 0, scale_stride = 0;
+  uint16_t* tiles = nullptr;  // aligned to 64 bytes: all groups rounded to brain floats, then all groups' remainders
 
   ActivationRow row(size_t t) const {
     return {first.values + t * value_stride, first.quants + t * quant_stride,      first.split + t * quant_stride,
             first.scales + t * scale_stride, first.scaled_sums + t * scale_stride, first.sums + t * scale_stride * 2};
   }
+  uint16_t* tile_group(size_t group, size_t plane) const {
+    return tiles + (plane * tile_groups(rows) + group) * tile_group_elements(columns);
+  }
 };
 
 // Bytes that a matrix kernel may read beyond the last quant of a row, and the scratch memory it needs.
 inline constexpr size_t quant_padding = 64;
-inline constexpr size_t matmul_scratch = 256 << 10;
+inline constexpr size_t matmul_scratch = 2 << 20;
 
 // Writes y[t * y_stride + r] = dot(w row r, x row t) for r in [first, last) and every row t of x. Row r of y is at y +
 // r.
@@ -77,12 +88,21 @@ constexpr size_t attention_scratch(size_t head_size) {
   return attention_rows * (head_size + page_positions + 16) * sizeof(float);
 }
 
+// What a kernel wants of the activations: their values alone, quants with their scales, tiles, or tiles with
+// remainders.
+enum class Form { values, quants, tiles, fine_tiles };
+constexpr Form plain_form(TensorType type) {
+  return tensor_type_info(type).block_elements > 1 ? Form::quants : Form::values;
+}
+
 struct Kernels {
   std::string_view name;
 
   void (*quantize)(const ActivationRow& row, size_t columns);  // fills all from the values
-  MatrixKernel matvec;  // for a few rows of x: walks the weights once, straight from their plain layout
-  MatrixKernel matmul;  // for many: unpacks panels of weights into scratch and multiplies tiles
+  MatrixKernel matvec;              // for a few rows of x: walks the weights once, straight from their plain layout
+  MatrixKernel matmul;              // for many: unpacks panels of weights into scratch and multiplies tiles
+  Form (*matmul_form)(TensorType);  // matvec always takes plain_form
+  void (*pack)(const ActivationRows& x, size_t group, bool remainder);  // fills a group of tiles; none if never asked
 
   void (*norm)(const float* x, const float* weight, size_t columns, float epsilon, float* out);    // out may be x
   void (*gate)(const float* x, const float* up, size_t count, Activation activation, float* out);  // activation(x) * up
@@ -97,7 +117,7 @@ struct Kernels {
 // The sets this binary was built with that this CPU can run, best first; the portable one is always the last.
 std::span<const Kernels* const> usable_kernels();
 
-// The best usable set, or the named one ("portable", "avx2", "avx512"); ENOTSUP when this CPU cannot run it.
+// The best usable set, or the named one ("portable", "avx2", "avx512", "amx"); ENOTSUP when this CPU cannot run it.
 const Kernels& select_kernels(std::string_view name);
 
 }  // namespace llmos::core

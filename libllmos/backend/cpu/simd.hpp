@@ -14,7 +14,9 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__) && defined(__AVX512VNNI__)
+#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512BF16__)  // clang up to 16 has the other name
+#define LLMOS_SET amx
+#elif defined(__AVX512F__) && defined(__AVX512VNNI__)
 #define LLMOS_SET avx512
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define LLMOS_SET avx2

@@ -13,6 +13,8 @@ inline Kernels make_table(std::string_view name, MatrixKernel matvec, MatrixKern
       .quantize = quantize,
       .matvec = matvec,
       .matmul = matmul,
+      .matmul_form = plain_form,
+      .pack = nullptr,
       .norm = norm,
       .gate = gate,
       .soft_cap = soft_cap,
