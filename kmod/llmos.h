@@ -32,6 +32,7 @@
 
 struct cgroup;
 struct key;
+struct kobject;
 struct pid;
 struct shrinker;
 
@@ -165,6 +166,7 @@ int llmos_grant_check(const struct file *file);	/* may this open still be read? 
 int llmos_grant_list(struct llmos_model *model, struct llmos_grant_list *args);
 int llmos_grant_revoke(struct llmos_model *model, struct llmos_model_revoke *args);
 void llmos_grant_forget_denied(struct llmos_model *model);
+struct cgroup *llmos_current_cgroup(void);	/* with a reference */
 
 /* fill.c */
 ssize_t llmos_write(struct kiocb *iocb, struct iov_iter *from);
@@ -218,6 +220,8 @@ int llmos_chardev_init(void);
 void llmos_chardev_exit(void);
 
 /* sysfs.c: /sys/fs/llmos */
+extern struct kobject *llmos_kobj;
+int llmos_parse_bytes(const char *text, u64 *bytes);	/* "1G", "max"; may end in a newline */
 int llmos_sysfs_init(void);
 void llmos_sysfs_exit(void);
 
@@ -239,7 +243,7 @@ void llmos_event(enum llmos_event event, struct llmos_model *model, u64 bytes, i
 
 #define LLMOS_FEATURES_ALL							\
 	(LLMOS_FEATURE_MODELS | LLMOS_FEATURE_GRANTS | LLMOS_FEATURE_EVICTION |	\
-	 LLMOS_FEATURE_SIGNATURES |						\
+	 LLMOS_FEATURE_SIGNATURES | LLMOS_FEATURE_DEVICES |			\
 	 (IS_ENABLED(CONFIG_DMA_SHARED_BUFFER) ? LLMOS_FEATURE_DMABUF : 0) |	\
 	 (IS_ENABLED(CONFIG_AUDIT) ? LLMOS_FEATURE_AUDIT : 0))
 

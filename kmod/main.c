@@ -3,6 +3,8 @@
 #include <linux/module.h>
 
 #include "llmos.h"
+#include "device.h"
+#include "group.h"
 
 static int __init llmos_init(void)
 {
@@ -26,13 +28,23 @@ static int __init llmos_init(void)
 	ret = llmos_sysfs_init();
 	if (ret)
 		goto err_evict;
-	ret = llmos_chardev_init();
+	ret = llmos_group_init();
 	if (ret)
 		goto err_sysfs;
+	ret = llmos_device_init();
+	if (ret)
+		goto err_group;
+	ret = llmos_chardev_init();
+	if (ret)
+		goto err_device;
 
 	pr_info("llmos " LLMOS_VERSION ": at most %llu MiB for models\n", llmos_memory_max() >> 20);
 	return 0;
 
+err_device:
+	llmos_device_exit();
+err_group:
+	llmos_group_exit();
 err_sysfs:
 	llmos_sysfs_exit();
 err_evict:
@@ -50,6 +62,8 @@ err_digest:
 static void __exit llmos_exit(void)
 {
 	llmos_chardev_exit();
+	llmos_device_exit();
+	llmos_group_exit();
 	llmos_sysfs_exit();
 	llmos_evict_exit();
 	llmos_modelfs_exit();

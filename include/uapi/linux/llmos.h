@@ -56,6 +56,9 @@
 #define LLMOS_MODELS_FSTYPE	"llmos_models"
 #define LLMOS_MODELS_MAGIC	0x6c6c6d6f
 
+/* Of a device: letters, digits and "._+@:=-", as a name; NUL-terminated. */
+#define LLMOS_DEVICE_ID_SIZE	32
+
 #define LLMOS_IOC_MAGIC		0xe7
 
 /* On /dev/llmos */
@@ -67,11 +70,20 @@
 #define LLMOS_MODEL_REVOKE	_IO(LLMOS_IOC_MAGIC, 0x05)
 #define LLMOS_GRANT_LIST	_IO(LLMOS_IOC_MAGIC, 0x06)
 
+#define LLMOS_DEVICE_ADD	_IO(LLMOS_IOC_MAGIC, 0x07)
+#define LLMOS_DEVICE_REMOVE	_IO(LLMOS_IOC_MAGIC, 0x08)
+#define LLMOS_DEVICE_SET	_IO(LLMOS_IOC_MAGIC, 0x09)
+#define LLMOS_CHARGE_CREATE	_IO(LLMOS_IOC_MAGIC, 0x0a)	/* returns a descriptor */
+
 /* On a model's descriptor; LLMOS_MODEL_STAT also on /dev/llmos, by name */
 #define LLMOS_MODEL_STAT	_IO(LLMOS_IOC_MAGIC, 0x20)
 #define LLMOS_MODEL_FILL	_IO(LLMOS_IOC_MAGIC, 0x21)
 #define LLMOS_MODEL_SEAL	_IO(LLMOS_IOC_MAGIC, 0x22)
 #define LLMOS_MODEL_DMABUF	_IO(LLMOS_IOC_MAGIC, 0x23)	/* returns a descriptor */
+
+/* On a charge's descriptor */
+#define LLMOS_CHARGE_SET	_IO(LLMOS_IOC_MAGIC, 0x30)
+#define LLMOS_CHARGE_STAT	_IO(LLMOS_IOC_MAGIC, 0x31)
 
 /* Features */
 #define LLMOS_FEATURE_MODELS		(1ULL << 0)	/* create, fill, seal, remove, stat */
@@ -80,6 +92,7 @@
 #define LLMOS_FEATURE_SIGNATURES	(1ULL << 3)	/* PKCS#7 over the digest */
 #define LLMOS_FEATURE_DMABUF		(1ULL << 4)	/* export of sealed models */
 #define LLMOS_FEATURE_AUDIT		(1ULL << 5)	/* kernel audit records */
+#define LLMOS_FEATURE_DEVICES		(1ULL << 6)	/* devices, groups, charges */
 
 /**
  * struct llmos_query - argument of LLMOS_QUERY
@@ -377,5 +390,59 @@ struct llmos_model_dmabuf {
 	__u32 flags;
 };
 #define LLMOS_DMABUF_BIDIRECTIONAL	(1U << 0)
+
+/**
+ * struct llmos_device_args - argument of LLMOS_DEVICE_ADD, _REMOVE and _SET
+ * @size:       sizeof(struct llmos_device_args)
+ * @mask:       LLMOS_DEVICE_SET_*: what _SET is to change; else zero
+ * @memory:     capacity in bytes; LLMOS_DEVICE_MEMORY_UNKNOWN: charges are not
+ *              bounded by it. Zero for _REMOVE
+ * @slots:      lanes that may run at once, 1 to LLMOS_DEVICE_SLOTS_MAX; zero for
+ *              _REMOVE
+ * @id:         the device, the name of its directory /sys/fs/llmos/devices/ID
+ *
+ * All need CAP_SYS_ADMIN (EPERM). _ADD: EEXIST; ENOSPC: too many devices. What
+ * was charged and limited on a device that is removed is still there when it is
+ * added again. _REMOVE: ENODEV; EBUSY: not a device that was added, it cannot be
+ * removed so.
+ */
+struct llmos_device_args {
+	__u32 size;
+	__u32 mask;
+	__u64 memory;
+	__u32 slots;
+	__u32 reserved;
+	char id[LLMOS_DEVICE_ID_SIZE];
+};
+#define LLMOS_DEVICE_SET_MEMORY		(1U << 0)
+#define LLMOS_DEVICE_SET_SLOTS		(1U << 1)
+#define LLMOS_DEVICE_MEMORY_UNKNOWN	0x7fffffffffffffffULL
+#define LLMOS_DEVICE_SLOTS_MAX		4096
+
+/**
+ * struct llmos_charge - argument of LLMOS_CHARGE_CREATE, _SET and _STAT
+ * @size:       sizeof(struct llmos_charge)
+ * @flags:      must be zero
+ * @bytes:      of the device's memory, altogether: in for _CREATE (may be 0) and
+ *              _SET, out for _STAT
+ * @group:      out: id of the cgroup it is charged to (its directory's inode
+ *              number): the one that the caller of _CREATE was in
+ * @refused:    out, also when EDQUOT is returned: id of the cgroup whose
+ *              memory.max it was; else 0
+ * @id:         the device: in for _CREATE, out for the others
+ *
+ * A charge is given back when its descriptor is closed, whoever closes it last.
+ * Errors: ENODEV: no such device, or it was removed (a charge on it can still
+ * shrink); EDQUOT: memory.max of a group above would be passed; ENOSPC: the
+ * device's capacity would be. What is refused leaves the charge as it was.
+ */
+struct llmos_charge {
+	__u32 size;
+	__u32 flags;
+	__u64 bytes;
+	__u64 group;
+	__u64 refused;
+	char id[LLMOS_DEVICE_ID_SIZE];
+};
 
 #endif /* _UAPI_LINUX_LLMOS_H */
