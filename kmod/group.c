@@ -42,7 +42,7 @@ struct llmos_group *llmos_group_find(u64 cgroup_id)
 }
 
 /* A cgroup that is being removed loses this flag before the tracepoint tells. */
-static bool cgroup_is_online(struct cgroup *cgroup)
+bool llmos_cgroup_is_online(struct cgroup *cgroup)
 {
 	return READ_ONCE(cgroup->self.flags) & CSS_ONLINE;
 }
@@ -60,7 +60,7 @@ static struct llmos_group *table_enter(struct llmos_group *group, struct cgroup 
 	other = table_find(group->id);
 	if (other) {
 		llmos_group_get(other);
-	} else if (!cgroup_is_online(cgroup)) {
+	} else if (!llmos_cgroup_is_online(cgroup)) {
 		other = ERR_PTR(-ENODEV);
 	} else {
 		hash_add_rcu(groups, &group->hash, group->id);
@@ -229,7 +229,7 @@ u64 llmos_group_root_current(struct llmos_device *device)
 /* ---- removal of a cgroup ---- */
 
 /* What is left in it is ruled by its ancestors alone. */
-static void group_lift_limits(struct llmos_group *group)
+void llmos_group_lift_limits(struct llmos_group *group)
 {
 	struct llmos_group_device *gd;
 	unsigned long index;
@@ -260,7 +260,7 @@ static void group_rmdir(void *unused, struct cgroup *cgroup, const char *path)
 	spin_unlock(&llmos_groups_lock);
 	if (!group)
 		return;
-	group_lift_limits(group);
+	llmos_group_lift_limits(group);
 	llmos_group_put(group);		/* the table's */
 }
 

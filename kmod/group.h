@@ -113,6 +113,10 @@ static inline struct llmos_group_device *llmos_group_device_peek(struct llmos_gr
 	return xa_load(&group->devices, device->index);
 }
 
+bool llmos_cgroup_is_online(struct cgroup *cgroup);	/* not removed */
+/* Of a group whose cgroup was removed. */
+void llmos_group_lift_limits(struct llmos_group *group);
+
 /* Bytes charged to a device, whoever charged them. */
 u64 llmos_group_root_current(struct llmos_device *device);
 

@@ -168,6 +168,13 @@ int llmos_grant_revoke(struct llmos_model *model, struct llmos_model_revoke *arg
 void llmos_grant_forget_denied(struct llmos_model *model);
 struct cgroup *llmos_current_cgroup(void);	/* with a reference */
 
+/* usage.c: bytes of models that a cgroup and all below it have their part in */
+int llmos_models_of_group(struct cgroup *cgroup, u64 *bytes);
+
+/* groupfs.c */
+int llmos_groupfs_init(void);
+void llmos_groupfs_exit(void);
+
 /* fill.c */
 ssize_t llmos_write(struct kiocb *iocb, struct iov_iter *from);
 int llmos_fill(struct llmos_model *model, struct llmos_model_fill *args);
@@ -244,6 +251,7 @@ void llmos_event(enum llmos_event event, struct llmos_model *model, u64 bytes, i
 #define LLMOS_FEATURES_ALL							\
 	(LLMOS_FEATURE_MODELS | LLMOS_FEATURE_GRANTS | LLMOS_FEATURE_EVICTION |	\
 	 LLMOS_FEATURE_SIGNATURES | LLMOS_FEATURE_DEVICES |			\
+	 LLMOS_FEATURE_LANES | (llmos_hooks_available() ? LLMOS_FEATURE_HOOKS : 0) |	\
 	 (IS_ENABLED(CONFIG_DMA_SHARED_BUFFER) ? LLMOS_FEATURE_DMABUF : 0) |	\
 	 (IS_ENABLED(CONFIG_AUDIT) ? LLMOS_FEATURE_AUDIT : 0))
 

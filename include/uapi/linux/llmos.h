@@ -37,6 +37,28 @@
  *   ESTALE  open of a model that was evicted; read or mmap by a revoked grant
  *   EACCES  open by a process on the model's deny list
  * A mapping whose grant was revoked raises SIGBUS when touched.
+ *
+ * A lane is a stream of device work that takes turns:
+ *
+ *   fd = ioctl(dev, LLMOS_LANE_CREATE, ...)
+ *   ioctl(fd, LLMOS_LANE_ACQUIRE, ...)         waits for a turn
+ *   ... one step of work on the device ...
+ *   ioctl(fd, LLMOS_LANE_YIELD, ...)           reports it; goes on, or waits again
+ *   ... the next step ...
+ *   ioctl(fd, LLMOS_LANE_RELEASE, ...)         reports it; the turn is over
+ *
+ * A lane belongs to its descriptor: the last close gives up its turn, or its
+ * place in the queue. It counts for the cgroup that its maker was in. One asker
+ * at a time may wait on it. Ways to wait:
+ *
+ *   in the call      until the turn comes, the time-out passes, or a signal
+ *   by poll          LLMOS_LANE_NONBLOCK: EAGAIN, and the lane is queued. POLLIN
+ *                    says that it has a turn, which another ACQUIRE collects;
+ *                    soon, or it is lost
+ *   by io_uring      IORING_OP_URING_CMD with the command's number as cmd_op and
+ *                    struct llmos_lane_command in the entry's cmd. Completes when
+ *                    the turn comes or the time-out passes. To take it back, send
+ *                    LLMOS_LANE_CANCEL; IORING_OP_ASYNC_CANCEL does not reach it
  */
 #ifndef _UAPI_LINUX_LLMOS_H
 #define _UAPI_LINUX_LLMOS_H
@@ -58,6 +80,11 @@
 
 /* Of a device: letters, digits and "._+@:=-", as a name; NUL-terminated. */
 #define LLMOS_DEVICE_ID_SIZE	32
+
+#define LLMOS_LANE_NAME_SIZE	32
+
+#define LLMOS_GROUPS_FSTYPE	"llmos_groups"
+#define LLMOS_GROUPS_MAGIC	0x6c6c6d67
 
 #define LLMOS_IOC_MAGIC		0xe7
 
@@ -85,6 +112,14 @@
 #define LLMOS_CHARGE_SET	_IO(LLMOS_IOC_MAGIC, 0x30)
 #define LLMOS_CHARGE_STAT	_IO(LLMOS_IOC_MAGIC, 0x31)
 
+/* Lanes: the first on /dev/llmos, the others on a lane's descriptor */
+#define LLMOS_LANE_CREATE	_IO(LLMOS_IOC_MAGIC, 0x0b)	/* returns a descriptor */
+#define LLMOS_LANE_ACQUIRE	_IO(LLMOS_IOC_MAGIC, 0x40)
+#define LLMOS_LANE_YIELD	_IO(LLMOS_IOC_MAGIC, 0x41)
+#define LLMOS_LANE_RELEASE	_IO(LLMOS_IOC_MAGIC, 0x42)
+#define LLMOS_LANE_CANCEL	_IO(LLMOS_IOC_MAGIC, 0x43)
+#define LLMOS_LANE_STAT		_IO(LLMOS_IOC_MAGIC, 0x44)
+
 /* Features */
 #define LLMOS_FEATURE_MODELS		(1ULL << 0)	/* create, fill, seal, remove, stat */
 #define LLMOS_FEATURE_GRANTS		(1ULL << 1)	/* grant list, revoke */
@@ -93,6 +128,8 @@
 #define LLMOS_FEATURE_DMABUF		(1ULL << 4)	/* export of sealed models */
 #define LLMOS_FEATURE_AUDIT		(1ULL << 5)	/* kernel audit records */
 #define LLMOS_FEATURE_DEVICES		(1ULL << 6)	/* devices, groups, charges */
+#define LLMOS_FEATURE_LANES		(1ULL << 7)	/* lanes, turns */
+#define LLMOS_FEATURE_HOOKS		(1ULL << 8)	/* policies can be attached */
 
 /**
  * struct llmos_query - argument of LLMOS_QUERY
@@ -443,6 +480,122 @@ struct llmos_charge {
 	__u64 group;
 	__u64 refused;
 	char id[LLMOS_DEVICE_ID_SIZE];
+};
+
+/**
+ * struct llmos_lane_create - argument of LLMOS_LANE_CREATE
+ * @size:       sizeof(struct llmos_lane_create)
+ * @flags:      must be zero
+ * @weight:     among the lanes of the same cgroup, 1 to 10000; 0: 100
+ * @lane_class: a number for policies to interpret; 0 where there is none
+ * @deadline_ns: within which each turn is wanted once asked for; 0: none. For
+ *              policies; promises nothing
+ * @cost_ns:    device time that each turn is expected to take, for policies; 0:
+ *              not known
+ * @device:     the device's id
+ * @name:       for people and policies; may be empty. As a model's name, but
+ *              shorter; NUL-terminated
+ *
+ * Errors: ENODEV; ENOSPC: the machine has too many lanes.
+ */
+struct llmos_lane_create {
+	__u32 size;
+	__u32 flags;
+	__u32 weight;
+	__u32 lane_class;
+	__u64 deadline_ns;
+	__u64 cost_ns;
+	char device[LLMOS_DEVICE_ID_SIZE];
+	char name[LLMOS_LANE_NAME_SIZE];
+};
+
+/**
+ * struct llmos_lane_turn - argument of LLMOS_LANE_ACQUIRE, _YIELD, _RELEASE, _CANCEL
+ * @size:       sizeof(struct llmos_lane_turn)
+ * @flags:      LLMOS_LANE_NONBLOCK for _ACQUIRE and _YIELD, not by io_uring; else 0
+ * @used_ns:    device time used since the last report, for _YIELD and _RELEASE;
+ *              else 0. At least the time that the turn was held is charged, and an
+ *              hour at most
+ * @timeout_ns: of the wait; 0: none. Zero with LLMOS_LANE_NONBLOCK, _RELEASE and
+ *              _CANCEL
+ * @deadline_ns: as of LLMOS_LANE_CREATE, for this wait; 0: the lane's. Zero for
+ *              _RELEASE and _CANCEL; likewise the next
+ * @cost_ns:    as of LLMOS_LANE_CREATE, for the next turn; 0: the lane's
+ * @slice_ns:   out: how long the turn should be, not by io_uring
+ * @waited_ns:  out: for this turn, not by io_uring
+ *
+ * _YIELD goes on with the turn while its slice lasts; then it asks for another,
+ * which the lane may be given at once. When it fails with anything but EAGAIN,
+ * EALREADY or EINVAL, the lane neither has a turn nor waits for one.
+ *
+ * Errors: EAGAIN: not yet (LLMOS_LANE_NONBLOCK). EALREADY: another thread or
+ * command waits on this lane. EBUSY: _ACQUIRE of a lane that has a turn. EPERM:
+ * _YIELD or _RELEASE of one that has none. ESTALE: the turn was taken away,
+ * because it was not collected or nothing was reported for too long; told once.
+ * ETIMEDOUT, EINTR. ECANCELED: the wait was taken back by another thread. ENOENT:
+ * _CANCEL of a lane that does not wait. ENODEV: the device was removed; for ever.
+ */
+struct llmos_lane_turn {
+	__u32 size;
+	__u32 flags;
+	__u64 used_ns;
+	__u64 timeout_ns;
+	__u64 deadline_ns;
+	__u64 cost_ns;
+	__u64 slice_ns;
+	__u64 waited_ns;
+};
+#define LLMOS_LANE_NONBLOCK	(1U << 0)
+
+/**
+ * struct llmos_lane_command - what a lane's io_uring commands carry in cmd
+ * @turn:       address of a struct llmos_lane_turn, read when the command is
+ *              submitted, not written
+ * @reserved:   must be zero
+ */
+struct llmos_lane_command {
+	__u64 turn;
+	__u64 reserved;
+};
+
+/* States of a lane */
+#define LLMOS_LANE_IDLE		0
+#define LLMOS_LANE_WAITING	1
+#define LLMOS_LANE_HOLDING	2
+#define LLMOS_LANE_GONE		3	/* its device was removed */
+
+/**
+ * struct llmos_lane_stat - argument of LLMOS_LANE_STAT; all out but @size
+ * @size:       sizeof(struct llmos_lane_stat)
+ * @state:      LLMOS_LANE_*
+ * @id:         unique while the module is loaded
+ * @cgroup:     id of the cgroup that it counts for
+ * @used_ns:    device time charged
+ * @waited_ns:  in all waits that ended with a turn
+ * @turns:      turns given
+ * @slice_ns:   of this turn, or the last
+ * @deadline_ns, @cost_ns, @weight, @lane_class, @device, @name: as made
+ * @overruns:   turns longer than twice their slice. From the second in a row on,
+ *              what is beyond the slice counts twice
+ * @lost:       turns taken away
+ */
+struct llmos_lane_stat {
+	__u32 size;
+	__u32 state;
+	__u64 id;
+	__u64 cgroup;
+	__u64 used_ns;
+	__u64 waited_ns;
+	__u64 turns;
+	__u64 slice_ns;
+	__u64 deadline_ns;
+	__u64 cost_ns;
+	__u32 weight;
+	__u32 lane_class;
+	__u32 overruns;
+	__u32 lost;
+	char device[LLMOS_DEVICE_ID_SIZE];
+	char name[LLMOS_LANE_NAME_SIZE];
 };
 
 #endif /* _UAPI_LINUX_LLMOS_H */
