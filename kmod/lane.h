@@ -144,6 +144,7 @@ struct llmos_lane {
 	wait_queue_head_t wait;
 	struct io_uring_cmd *command;		/* completed when the wait ends */
 	struct timer_list timeout;		/* of the command */
+	u64 command_until_ns;			/* U64_MAX: no time-out */
 	u64 id;					/* constant */
 
 	u32 state;				/* LLMOS_LANE_*; may be read without the lock */
@@ -193,15 +194,16 @@ void llmos_lane_timeout(struct timer_list *timer);
 
 /* lane.c: the descriptor and its commands */
 extern struct workqueue_struct *llmos_lane_queue;
-struct llmos_ask {
-	u64 timeout_ns;
-	bool block;
-	bool command;		/* returns -EIOCBQUEUED instead of waiting; the caller goes on */
+enum llmos_asker {
+	LLMOS_ASKER_THREAD,	/* waits until the turn comes, unless LLMOS_LANE_NONBLOCK */
+	LLMOS_ASKER_COMMAND,	/* is answered -EIOCBQUEUED: then lane->asked is the caller's */
 };
-int llmos_lane_acquire(struct llmos_lane *lane, struct llmos_lane_acquire *args, bool command);
-int llmos_lane_yield(struct llmos_lane *lane, struct llmos_lane_yield *args, bool command);
-int llmos_lane_release(struct llmos_lane *lane, const struct llmos_lane_release *args);
-int llmos_lane_cancel(struct llmos_lane *lane);
+int llmos_lane_acquire(struct llmos_lane *lane, struct llmos_lane_turn *turn,
+		       enum llmos_asker asker);
+int llmos_lane_yield(struct llmos_lane *lane, struct llmos_lane_turn *turn,
+		     enum llmos_asker asker);
+int llmos_lane_release(struct llmos_lane *lane, const struct llmos_lane_turn *turn);
+int llmos_lane_cancel(struct llmos_lane *lane, const struct llmos_lane_turn *turn);
 int llmos_lane_outcome(struct llmos_lane *lane);	/* of a wait that ended; lock held */
 int llmos_lane_create(struct llmos_call *call);		/* a command of /dev/llmos */
 int llmos_lane_init(void);
