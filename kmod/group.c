@@ -64,6 +64,7 @@ static struct llmos_group *table_enter(struct llmos_group *group, struct cgroup 
 		other = ERR_PTR(-ENODEV);
 	} else {
 		hash_add_rcu(groups, &group->hash, group->id);
+		llmos_group_get(group);		/* the table's */
 		other = llmos_group_get(group);
 	}
 	spin_unlock(&llmos_groups_lock);
