@@ -319,9 +319,13 @@ void llmos_share_setup(struct llmos_share *share, struct llmos_lanes *lanes,
 static void share_set_max(struct llmos_share *share, u64 quota_us, u64 period_us, u64 now)
 {
 	bool limited = quota_us != U64_MAX && period_us;
+	u64 quota_ns = limited ? quota_us * NSEC_PER_USEC : 0;
+	u64 period_ns = limited ? period_us * NSEC_PER_USEC : 0;
 
-	share->quota_ns = limited ? quota_us * NSEC_PER_USEC : 0;
-	share->period_ns = limited ? period_us * NSEC_PER_USEC : 0;
+	if (quota_ns == share->quota_ns && period_ns == share->period_ns)
+		return;
+	share->quota_ns = quota_ns;
+	share->period_ns = period_ns;
 	share->period_start_ns = now;
 	if (!limited)
 		share->period_used_ns = 0;
