@@ -223,19 +223,26 @@ static struct inode *lookup_control(struct inode *dir, const struct llmos_contro
 {
 	struct group_inode *group = group_inode(dir);
 
+	if (!llmos_cgroup_is_online(group->cgroup))
+		return NULL;
 	cgroup_get(group->cgroup);
-	return inode_make(dir->i_sb, group->lower, group->cgroup, control);
+	return inode_make(dir->i_sb, group->lower, group->cgroup, control) ?: ERR_PTR(-ENOMEM);
 }
 
-/* The cgroup of a directory of cgroup2, by its inode number; only one that the caller can see. */
+/*
+ * The cgroup of a directory of cgroup2, by its inode number. NULL: it is none, or
+ * none that the caller can see.
+ */
 static struct inode *inode_of_lower(struct super_block *sb, struct dentry *lower)
 {
 	struct cgroup *cgroup;
 
 	if (!d_is_dir(lower))
-		return ERR_PTR(-ENOENT);
+		return NULL;
 	cgroup = cgroup_get_from_id(d_inode(lower)->i_ino);
-	return IS_ERR(cgroup) ? ERR_CAST(cgroup) : inode_make(sb, lower, cgroup, NULL);
+	if (IS_ERR(cgroup))
+		return cgroup == ERR_PTR(-ENOENT) ? NULL : ERR_CAST(cgroup);
+	return inode_make(sb, lower, cgroup, NULL) ?: ERR_PTR(-ENOMEM);
 }
 
 static struct inode *lookup_dir(struct inode *dir, const char *name)
@@ -246,7 +253,7 @@ static struct inode *lookup_dir(struct inode *dir, const char *name)
 
 	ret = vfs_path_lookup(group_inode(dir)->lower, lower_mount(dir->i_sb), name, 0, &path);
 	if (ret)
-		return ERR_PTR(ret);
+		return ret == -ENOENT ? NULL : ERR_PTR(ret);
 	inode = inode_of_lower(dir->i_sb, path.dentry);
 	path_put(&path);
 	return inode;
@@ -261,7 +268,7 @@ static struct dentry *dir_lookup(struct inode *dir, struct dentry *dentry, unsig
 		inode = lookup_control(dir, control);
 	else
 		inode = lookup_dir(dir, dentry->d_name.name);
-	return d_splice_alias(inode ?: ERR_PTR(-ENOMEM), dentry);
+	return d_splice_alias(inode, dentry);	/* NULL: there is no such name */
 }
 
 /* Listing the directory of cgroup2: only what is a cgroup passes. */
@@ -468,8 +475,8 @@ static int super_fill(struct super_block *sb, struct fs_context *fc)
 	set_default_d_op(sb, &dentry_ops);
 
 	inode = inode_of_lower(sb, lower.dentry);
-	if (IS_ERR(inode))
-		return PTR_ERR(inode);
+	if (IS_ERR_OR_NULL(inode))
+		return inode ? PTR_ERR(inode) : -ENOENT;
 	sb->s_root = d_make_root(inode);
 	return sb->s_root ? 0 : -ENOMEM;
 }
