@@ -10,6 +10,11 @@
  *   names_lock           spinlock: the table itself, the order of eviction
  *   model.lock           spinlock: state, users, grants, deny list
  *
+ *   lanes->lock          spinlock, softirqs off: turns on one device; see lane.h
+ *
+ * A policy is asked under the spinlocks of names and model (evict_score), or under
+ * no lock at all.
+ *
  * The fault path takes only the folio lock and READ_ONCE(grant->revoked).
  * Reclaim (evict.c) takes only the two spinlocks, and folio locks of models
  * that nobody uses.
