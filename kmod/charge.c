@@ -21,6 +21,7 @@
 #include "device.h"
 #include "dmem.h"
 #include "group.h"
+#include "hook.h"
 
 struct charge {
 	struct mutex lock;		/* bytes, dmem */
@@ -95,6 +96,20 @@ static int account_refused(struct llmos_group_device *first, struct llmos_group_
 
 /* ---- a charge ---- */
 
+/* What a policy says to it. */
+static int charge_admit(const struct charge *charge, u64 bytes)
+{
+	struct llmos_admit_ctx ctx = {
+		.what = LLMOS_ADMIT_CHARGE,
+		.bytes = bytes,
+		.current_bytes = atomic64_read(&charge->gd->memory_current),
+		.max_bytes = READ_ONCE(charge->gd->memory_max),
+	};
+
+	strscpy(ctx.device, charge->gd->device->id);
+	return llmos_ask_admit(&ctx);
+}
+
 static int charge_grow(struct charge *charge, u64 bytes, u64 *group)
 {
 	struct llmos_group_device *refused;
@@ -102,6 +117,9 @@ static int charge_grow(struct charge *charge, u64 bytes, u64 *group)
 
 	if (READ_ONCE(charge->gd->device->gone))
 		return -ENODEV;
+	ret = charge_admit(charge, bytes);
+	if (ret)
+		return ret;
 	refused = accounts_add(charge->gd, bytes);
 	if (refused)
 		return account_refused(charge->gd, refused, group);
