@@ -65,6 +65,12 @@ struct llmos_admit_ctx {
 	char name[LLMOS_NAME_SIZE];
 };
 
+/* What programs are attached to: nobody else calls them but hook.c. */
+s64 llmos_hook_lane_key(struct llmos_lane_ctx *ctx);
+s64 llmos_hook_lane_slice(struct llmos_lane_ctx *ctx);
+s64 llmos_hook_evict_score(struct llmos_model_ctx *ctx);
+s64 llmos_hook_admit(struct llmos_admit_ctx *ctx);
+
 /* 0: no policy had an opinion. No lock of ours may be held. */
 s64 llmos_ask_lane_key(struct llmos_lane_ctx *ctx);
 /* The slice to use. */

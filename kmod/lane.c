@@ -208,15 +208,20 @@ int llmos_lane_acquire(struct llmos_lane *lane, struct llmos_lane_turn *turn,
 	return finish_asking(lane, turn, asker, ret);
 }
 
-/* Nothing to report on a lane that has no turn. */
+/*
+ * Nothing to report on a lane that has no turn, or whose turn has not reached yet
+ * who sleeps for it: that one must find it.
+ */
 static int check_holding(struct llmos_lane *lane)
 {
 	if (lane->gone)
 		return -ENODEV;
+	if (lane->asked)
+		return -EALREADY;
 	if (lane->state == LLMOS_LANE_HOLDING)
 		return 0;
 	if (!lane->lost)
-		return lane->asked ? -EALREADY : -EPERM;
+		return -EPERM;
 	lane->lost = false;
 	return -ESTALE;
 }
