@@ -354,9 +354,10 @@ void llmos_share_init(struct llmos_group_device *gd)
 void llmos_share_changed(struct llmos_group_device *gd)
 {
 	struct llmos_lanes *lanes = &gd->device->lanes;
-	u64 now = ktime_get_ns();
+	u64 now;
 
 	spin_lock_bh(&lanes->lock);
+	now = ktime_get_ns();
 	share_configure(gd, now);
 	llmos_turns_give(lanes, now);
 	spin_unlock_bh(&lanes->lock);
