@@ -118,6 +118,7 @@ struct llmos_device *llmos_device_next(struct llmos_device *device)
 
 static void device_free(struct llmos_device *device)
 {
+	llmos_dmem_unregister(device);
 	llmos_lanes_exit(device);
 	ida_free(&indices, device->index);
 	kfree(device);
@@ -319,6 +320,7 @@ static void device_appear(struct llmos_device *device, const struct llmos_device
 	device->kind = spec->kind;
 	WRITE_ONCE(device->memory, spec->memory);
 	WRITE_ONCE(device->slots, spec->slots);
+	llmos_dmem_register(device);
 	WRITE_ONCE(device->generation, device->generation + 1);
 	smp_wmb();	/* who sees it present sees the generation that it is present in */
 	WRITE_ONCE(device->gone, false);
@@ -345,7 +347,6 @@ int llmos_device_add(const struct llmos_device_spec *spec)
 	}
 	device->dir = dir;
 	device_appear(device, spec);
-	llmos_dmem_register(device);
 	mutex_unlock(&presence_mutex);
 	return 0;
 }
@@ -357,7 +358,6 @@ static void device_go(struct llmos_device *device)
 	WRITE_ONCE(device->gone, true);
 	llmos_lanes_shutdown(device);
 	mutex_unlock(&llmos_device_mutex);
-	llmos_dmem_unregister(device);
 	dir_remove(device->dir);
 	device->dir = NULL;
 }

@@ -14,6 +14,17 @@ struct llmos_device;
 
 #ifdef LLMOS_HAVE_DMEM
 
+#include <linux/cgroup_dmem.h>
+
+/* The registration took a struct later; Kbuild looks which one this kernel has. */
+#ifdef LLMOS_DMEM_HAS_INIT
+#define llmos_dmem_register_region(bytes, format, ...)				\
+	dmem_cgroup_register_region(&(const struct dmem_cgroup_init) { .size = (bytes) },	\
+				    format, __VA_ARGS__)
+#else
+#define llmos_dmem_register_region dmem_cgroup_register_region
+#endif
+
 struct llmos_dmem_charge {
 	struct list_head pieces;	/* one for each growth, the latest first */
 };

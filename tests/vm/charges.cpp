@@ -233,6 +233,24 @@ TEST_F(Charges, RefusalBelowLowIsAnEvent) {
   first.join();
 }
 
+TEST_F(Charges, DmemControllerLimitsThemToo) {
+  const Cgroup group("llmos-dmem");
+  if (!exists(group.path() + "/dmem.max")) GTEST_SKIP() << "this kernel has no dmem controller";
+  group.set("dmem.max", "llmos/sim0 4194304");
+  in_child([&] {
+    group.enter();
+    const Fd held = charge("sim0", 1 * MiB);
+    EXPECT_OK(charge_set(held, 4 * MiB));
+    EXPECT_EQ(bytes_of(group.path() + "/dmem.current", "llmos/sim0"), 4 * MiB);
+    EXPECT_ERRNO(EDQUOT, charge_set(held, 5 * MiB));
+    EXPECT_EQ(current(group), 4 * MiB) << "nothing is left here of what was refused there";
+    EXPECT_OK(charge_set(held, 0));
+    EXPECT_EQ(bytes_of(group.path() + "/dmem.current", "llmos/sim0"), 0u);
+    EXPECT_OK(charge_set(held, 4 * MiB));
+  });
+  EXPECT_EQ(bytes_of(group.path() + "/dmem.current", "llmos/sim0"), 0u);
+}
+
 TEST_F(Charges, DescriptorTellsInFdinfo) {
   const Cgroup group("llmos-fdinfo");
   in_child([&] {
