@@ -56,7 +56,8 @@ static __always_inline struct record *record_begin(enum decision decision, s64 a
 	return record;
 }
 
-static __always_inline int record_lane(struct llmos_lane_ctx *lane, enum decision decision, s64 answer)
+static __always_inline int record_lane(struct llmos_lane_ctx *lane, enum decision decision,
+				       s64 answer)
 {
 	struct record *record = record_begin(decision, answer);
 

@@ -79,8 +79,9 @@ u64 llmos_ask_lane_slice(struct llmos_lane_ctx *ctx);
 s64 llmos_ask_evict_score(struct llmos_model_ctx *ctx);
 /*
  * May this pass? 0, or what to refuse it with. May sleep for as long as a policy
- * does: only locks of the one who asks may be held. The caller fills in @what, @bytes, @current_bytes, @max_bytes, and
- * @device or @name; the rest is filled in here, for the current task.
+ * does: only locks of the one who asks may be held. The caller fills in @what,
+ * @bytes, @current_bytes, @max_bytes, and @device or @name; the rest is filled in
+ * here, for the current task.
  */
 int llmos_ask_admit(struct llmos_admit_ctx *ctx);
 

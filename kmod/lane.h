@@ -153,7 +153,7 @@ struct llmos_lane {
 	bool collected;				/* the turn reached its asker */
 	bool keyed;				/* waits with a policy's key */
 	bool overran;				/* this turn */
-	bool lost;				/* the last turn was taken away, and nobody was told */
+	bool lost;				/* the last turn was taken away; to be told */
 	bool gone;				/* the device was removed; one-way */
 	u32 overruns_in_row;
 
@@ -214,7 +214,7 @@ struct llmos_knobs {
 	u64 slice_ns;		/* of a turn, where no policy answers */
 	u64 claim_ns;		/* in which a turn that was polled for must be collected */
 	u64 stall_ns;		/* a turn without a report for so long is taken away */
-	u64 wait_max_ns;	/* who waited longer comes first now and then, whatever a policy says */
+	u64 wait_max_ns;	/* who waited longer has turns whatever a policy says */
 	u64 lanes_max;		/* on the machine */
 };
 extern struct llmos_knobs llmos_knobs;	/* READ_ONCE() */

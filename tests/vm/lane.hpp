@@ -130,8 +130,8 @@ class Crowd {
     if (lanes_[index].state() == LLMOS_LANE_HOLDING) lanes_[index].release();
   }
 
-  // One turn of whoever has it, in steps, until it is over or `budget` is spent. Returns the lane's number; the time it took
-  // is subtracted from the budget.
+  // One turn of whoever has it, in steps, until it is over or `budget` is spent. Returns the lane's number; the time it
+  // took is subtracted from the budget.
   size_t turn(uint64_t step_ns, int64_t& budget) {
     epoll_event event = {};
     if (epoll_wait(epoll_, &event, 1, 10000) != 1) throw_errno("epoll_wait");

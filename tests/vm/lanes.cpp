@@ -23,7 +23,8 @@ class Lanes : public ModuleTest {
     setrlimit(RLIMIT_NOFILE, &files);
   }
   void TearDown() override {
-    EXPECT_TRUE(eventually([&] { return read_number(lanes_dir + "current") == lanes_before_; })) << "lanes were left behind";
+    EXPECT_TRUE(eventually([&] { return read_number(lanes_dir + "current") == lanes_before_; }))
+        << "lanes were left behind";
     ModuleTest::TearDown();
   }
 
@@ -444,10 +445,17 @@ double share_of_first(const Ratio& ratio) {
 
 TEST_F(LaneFair, GroupsShareByWeight) {
   const Setting slice(lanes_dir + "slice_us", "5000");
-  for (const Ratio ratio : {Ratio{100, 100, 2}, {300, 700, 2}, {100, 10000, 2}, {300, 700, 20}, {100, 10000, 200},
-                            {100, 100, 2000}, {300, 700, 2000}, {100, 10000, 2000}}) {
+  for (const Ratio ratio : {Ratio{100, 100, 2},
+                            {300, 700, 2},
+                            {100, 10000, 2},
+                            {300, 700, 20},
+                            {100, 10000, 200},
+                            {100, 100, 2000},
+                            {300, 700, 2000},
+                            {100, 10000, 2000}}) {
     const double wanted = 100.0 * ratio.first / (ratio.first + ratio.second);
-    EXPECT_NEAR(share_of_first(ratio), wanted, 1.0) << ratio.first << ":" << ratio.second << ", " << ratio.lanes << " lanes";
+    EXPECT_NEAR(share_of_first(ratio), wanted, 1.0)
+        << ratio.first << ":" << ratio.second << ", " << ratio.lanes << " lanes";
   }
 }
 

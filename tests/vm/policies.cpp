@@ -30,7 +30,8 @@ std::vector<size_t> order_of(const TestDevice& test, const std::vector<LaneOptio
   first.release();
   std::vector<size_t> order;
   while (order.size() < waiting.size()) {
-    const auto holder = std::find_if(waiting.begin(), waiting.end(), [](auto& lane) { return lane.state() == LLMOS_LANE_HOLDING; });
+    const auto holder =
+        std::find_if(waiting.begin(), waiting.end(), [](auto& lane) { return lane.state() == LLMOS_LANE_HOLDING; });
     if (holder == waiting.end()) break;
     order.push_back(static_cast<size_t>(holder - waiting.begin()));
     holder->release();
@@ -102,7 +103,8 @@ TEST_F(Policies, ShortestServesTheCheapestFirstUnlessItWaited) {
   const Policy policy("shortest");
   policy.open_gate();
   const TestDevice test;
-  EXPECT_EQ(order_of(test, {{.cost_ns = 30 * ms}, {.cost_ns = 10 * ms}, {.cost_ns = 20 * ms}}), (std::vector<size_t>{1, 2, 0}));
+  EXPECT_EQ(order_of(test, {{.cost_ns = 30 * ms}, {.cost_ns = 10 * ms}, {.cost_ns = 20 * ms}}),
+            (std::vector<size_t>{1, 2, 0}));
   policy.set("knobs", bytes_of(1'000'000) + bytes_of(0));  // a thousandfold: first come first served
   EXPECT_EQ(order_of(test, {{.cost_ns = 30}, {.cost_ns = 10}, {.cost_ns = 20}}), (std::vector<size_t>{0, 1, 2}));
 }

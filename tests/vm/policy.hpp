@@ -40,7 +40,9 @@ class Policy {
   }
   void set(const std::string& map, const std::string& value) const { set(map, "0 0 0 0", value); }
   void open_gate() const { set("gate", "1 0 0 0"); }
-  std::string dump(const std::string& map) const { return must_shell("bpftool -j map dump pinned " + maps() + "/" + map); }
+  std::string dump(const std::string& map) const {
+    return must_shell("bpftool -j map dump pinned " + maps() + "/" + map);
+  }
   std::string pins() const { return pins_dir + name_; }
   std::string maps() const { return pins_dir + name_ + "_maps"; }
 

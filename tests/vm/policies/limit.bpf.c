@@ -10,5 +10,7 @@ LLMOS_POLICY(admit, limit_admit, struct llmos_admit_ctx *request)
 {
 	u64 *max = LLMOS_GET(bytes_max);
 
-	return max && request->what == LLMOS_ADMIT_MODEL && request->bytes > *max ? -122 : 0;	/* EDQUOT */
+	if (!max || request->what != LLMOS_ADMIT_MODEL || request->bytes <= *max)
+		return 0;
+	return -122;	/* EDQUOT */
 }
