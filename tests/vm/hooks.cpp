@@ -33,14 +33,18 @@ class HookModule : public testing::Test {
   void SetUp() override {
     if (!exists(module_file())) GTEST_SKIP() << "no " << module_file();
     umount2(models_dir.c_str(), MNT_DETACH);
-    umount2(groups_dir.c_str(), MNT_DETACH);
+    groups_were_mounted_ = umount2(groups_dir.c_str(), MNT_DETACH) == 0;
   }
   void TearDown() override {
     if (!exists("/sys/fs/llmos")) {
       EXPECT_OK(load(module_file()));
     }
     mount("none", models_dir.c_str(), "llmos_models", 0, nullptr);
+    if (groups_were_mounted_) mount("none", groups_dir.c_str(), LLMOS_GROUPS_FSTYPE, 0, nullptr);
   }
+
+ private:
+  bool groups_were_mounted_ = false;
 };
 
 TEST_F(HookModule, StaysWhileAPolicyIsAttached) {
