@@ -6,6 +6,10 @@
 #include <linux/mutex.h>
 
 #include "llmos.h"
+#include "charge.h"
+#include "device.h"
+#include "hook.h"
+#include "lane.h"
 
 union llmos_args {
 	u32 size;
@@ -19,6 +23,11 @@ union llmos_args {
 	struct llmos_model_fill fill;
 	struct llmos_model_seal seal;
 	struct llmos_model_dmabuf dmabuf;
+	struct llmos_device_args device;
+	struct llmos_charge charge;
+	struct llmos_lane_create lane;
+	struct llmos_lane_turn turn;
+	struct llmos_lane_stat lane_stat;
 };
 
 /* ---- any command ---- */
@@ -244,6 +253,11 @@ static const struct llmos_command commands[] = {
 	{ LLMOS_MODEL_REVOKE, sizeof(struct llmos_model_revoke), run_revoke },
 	{ LLMOS_GRANT_LIST, sizeof(struct llmos_grant_list), run_list },
 	{ LLMOS_MODEL_STAT, sizeof(struct llmos_model_stat), run_stat },
+	{ LLMOS_DEVICE_ADD, sizeof(struct llmos_device_args), llmos_device_run_add },
+	{ LLMOS_DEVICE_REMOVE, sizeof(struct llmos_device_args), llmos_device_run_remove },
+	{ LLMOS_DEVICE_SET, sizeof(struct llmos_device_args), llmos_device_run_set },
+	{ LLMOS_CHARGE_CREATE, sizeof(struct llmos_charge), llmos_charge_run_create },
+	{ LLMOS_LANE_CREATE, sizeof(struct llmos_lane_create), llmos_lane_create },
 };
 
 static long chardev_ioctl(struct file *file, unsigned int number, unsigned long address)

@@ -9,6 +9,7 @@
 #include <linux/oom.h>
 #include <linux/shrinker.h>
 
+#include "hook.h"
 #include "llmos.h"
 
 #define SHRINK_SEEKS 8	/* models cost more to bring back than most caches */
@@ -16,20 +17,47 @@
 static struct shrinker *shrinker;
 static atomic64_t shrink_debt;	/* pages that reclaim asked for since the last eviction */
 
-/* The order of eviction; unique. */
+/*
+ * The order of eviction; unique. A policy's score comes first; 0 is what the models
+ * have that it had no opinion of.
+ */
 struct evict_key {
+	s64 score;
 	s32 priority;
 	u64 idle_since;
 	u32 id;
 };
 
+/* Under the model's lock, and that of the names. */
+static s64 evict_score(const struct llmos_model *model)
+{
+	struct llmos_model_ctx ctx = {
+		.model = model->id,
+		.bytes = model->resident,
+		.now_ns = ktime_get_ns(),
+		.priority = model->priority,
+		.flags = model->flags,
+	};
+
+	ctx.idle_ns = ctx.now_ns - min(model->idle_since, ctx.now_ns);
+	memcpy(ctx.name, model->name, sizeof(ctx.name));
+	return llmos_ask_evict_score(&ctx);
+}
+
 static struct evict_key evict_key_of(const struct llmos_model *model)
 {
-	return (struct evict_key) { model->priority, model->idle_since, model->id };
+	return (struct evict_key) {
+		.score = evict_score(model),
+		.priority = model->priority,
+		.idle_since = model->idle_since,
+		.id = model->id,
+	};
 }
 
 static bool evict_before(const struct evict_key *a, const struct evict_key *b)
 {
+	if (a->score != b->score)
+		return a->score < b->score;
 	if (a->priority != b->priority)
 		return a->priority < b->priority;
 	if (a->idle_since != b->idle_since)
@@ -59,34 +87,44 @@ static void claim_undo(struct llmos_model *model)
 	spin_unlock(&model->lock);
 }
 
-static bool evict_eligible(const struct llmos_model *model, const struct evict_key *after,
-			   const struct evict_key *before)
+static bool evict_offered(const struct llmos_model *model)
 {
-	struct evict_key key = evict_key_of(model);
+	return evict_idle(model) && (model->flags & LLMOS_MODEL_EVICTABLE);
+}
 
-	return evict_idle(model) && (model->flags & LLMOS_MODEL_EVICTABLE) &&
-	       (!after || evict_before(after, &key)) && (!before || evict_before(&key, before));
+/* Claims a model that comes after @after and before the best so far, whose key it sets then. */
+static bool evict_claim_better(struct llmos_model *model, const struct evict_key *after,
+			       struct evict_key *best, bool have_best)
+{
+	struct evict_key key;
+	bool better = false;
+
+	spin_lock(&model->lock);
+	if (evict_offered(model)) {
+		key = evict_key_of(model);
+		better = (!after || evict_before(after, &key)) &&
+			 (!have_best || evict_before(&key, best));
+	}
+	if (claim_if(model, better))
+		*best = key;
+	spin_unlock(&model->lock);
+	return better;
 }
 
 /* The first in order after @after, claimed, with a reference; @after becomes its key. */
 static struct llmos_model *evict_next(struct evict_key *after, bool first)
 {
-	struct llmos_model *model, *worse, *best = NULL;
+	struct llmos_model *model, *best = NULL;
 	struct evict_key best_key;
 	u32 id;
 
 	spin_lock(&llmos_names_lock);
 	for (id = 0; (model = llmos_model_next(&id)); id++) {
-		spin_lock(&model->lock);
-		worse = best;
-		if (claim_if(model, evict_eligible(model, first ? NULL : after,
-						   best ? &best_key : NULL))) {
-			best = model;
-			best_key = evict_key_of(model);
-		}
-		spin_unlock(&model->lock);
-		if (worse && worse != best)
-			claim_undo(worse);
+		if (!evict_claim_better(model, first ? NULL : after, &best_key, best))
+			continue;
+		if (best)
+			claim_undo(best);
+		best = model;
 	}
 	if (best) {
 		llmos_model_hold(best);
@@ -119,11 +157,12 @@ static u64 evict_drop(struct llmos_model *model)
 u64 llmos_evict_idle(void)
 {
 	struct llmos_model *model;
+	unsigned int tries = llmos_model_count();	/* a policy may score anew each time */
 	struct evict_key after;
 	bool first = true;
 	u64 bytes = 0;
 
-	while (!bytes && (model = evict_next(&after, first))) {
+	while (!bytes && tries-- && (model = evict_next(&after, first))) {
 		bytes = evict_drop(model);
 		claim_undo(model);
 		llmos_model_put(model);
@@ -173,7 +212,7 @@ static unsigned long evictable_pages(void)
 	spin_lock(&llmos_names_lock);
 	for (id = 0; (model = llmos_model_next(&id)); id++) {
 		spin_lock(&model->lock);
-		if (evict_idle(model) && (model->flags & LLMOS_MODEL_EVICTABLE))
+		if (evict_offered(model))
 			bytes += model->resident;
 		spin_unlock(&model->lock);
 	}

@@ -95,7 +95,7 @@ static bool subject_equal(const struct subject *a, const struct subject *b)
 
 /* ---- opening and closing ---- */
 
-static struct cgroup *current_cgroup(void)
+struct cgroup *llmos_current_cgroup(void)
 {
 	struct cgroup *cgroup;
 
@@ -115,7 +115,7 @@ static struct llmos_grant_entry *grant_alloc(struct file *file, u32 flags)
 		return NULL;
 	grant->file = file;
 	grant->pid = get_pid(task_tgid(current));
-	grant->cgroup = current_cgroup();
+	grant->cgroup = llmos_current_cgroup();
 	grant->uid = current_fsuid();
 	grant->id = atomic64_inc_return(&next_id);
 	grant->opened_ns = ktime_get_real_ns();

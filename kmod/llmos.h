@@ -10,6 +10,11 @@
  *   names_lock           spinlock: the table itself, the order of eviction
  *   model.lock           spinlock: state, users, grants, deny list
  *
+ *   lanes->lock          spinlock, softirqs off: turns on one device; see lane.h
+ *
+ * A policy is asked under the spinlocks of names and model (evict_score), or under
+ * no lock at all.
+ *
  * The fault path takes only the folio lock and READ_ONCE(grant->revoked).
  * Reclaim (evict.c) takes only the two spinlocks, and folio locks of models
  * that nobody uses.
@@ -32,6 +37,7 @@
 
 struct cgroup;
 struct key;
+struct kobject;
 struct pid;
 struct shrinker;
 
@@ -165,6 +171,14 @@ int llmos_grant_check(const struct file *file);	/* may this open still be read? 
 int llmos_grant_list(struct llmos_model *model, struct llmos_grant_list *args);
 int llmos_grant_revoke(struct llmos_model *model, struct llmos_model_revoke *args);
 void llmos_grant_forget_denied(struct llmos_model *model);
+struct cgroup *llmos_current_cgroup(void);	/* with a reference */
+
+/* usage.c: bytes of models that a cgroup and all below it have their part in */
+int llmos_models_of_group(struct cgroup *cgroup, u64 *bytes);
+
+/* groupfs.c */
+int llmos_groupfs_init(void);
+void llmos_groupfs_exit(void);
 
 /* fill.c */
 ssize_t llmos_write(struct kiocb *iocb, struct iov_iter *from);
@@ -218,6 +232,8 @@ int llmos_chardev_init(void);
 void llmos_chardev_exit(void);
 
 /* sysfs.c: /sys/fs/llmos */
+extern struct kobject *llmos_kobj;
+int llmos_parse_bytes(const char *text, u64 *bytes);	/* "1G", "max"; may end in a newline */
 int llmos_sysfs_init(void);
 void llmos_sysfs_exit(void);
 
@@ -239,7 +255,8 @@ void llmos_event(enum llmos_event event, struct llmos_model *model, u64 bytes, i
 
 #define LLMOS_FEATURES_ALL							\
 	(LLMOS_FEATURE_MODELS | LLMOS_FEATURE_GRANTS | LLMOS_FEATURE_EVICTION |	\
-	 LLMOS_FEATURE_SIGNATURES |						\
+	 LLMOS_FEATURE_SIGNATURES | LLMOS_FEATURE_DEVICES |			\
+	 LLMOS_FEATURE_LANES | (llmos_hooks_available() ? LLMOS_FEATURE_HOOKS : 0) |	\
 	 (IS_ENABLED(CONFIG_DMA_SHARED_BUFFER) ? LLMOS_FEATURE_DMABUF : 0) |	\
 	 (IS_ENABLED(CONFIG_AUDIT) ? LLMOS_FEATURE_AUDIT : 0))
 

@@ -3,6 +3,10 @@
 #include <linux/module.h>
 
 #include "llmos.h"
+#include "device.h"
+#include "group.h"
+#include "hook.h"
+#include "lane.h"
 
 static int __init llmos_init(void)
 {
@@ -26,13 +30,43 @@ static int __init llmos_init(void)
 	ret = llmos_sysfs_init();
 	if (ret)
 		goto err_evict;
-	ret = llmos_chardev_init();
+	ret = llmos_hook_init();
 	if (ret)
 		goto err_sysfs;
+	ret = llmos_knobs_init();
+	if (ret)
+		goto err_hook;
+	ret = llmos_lane_init();
+	if (ret)
+		goto err_knobs;
+	ret = llmos_group_init();
+	if (ret)
+		goto err_lane;
+	ret = llmos_device_init();
+	if (ret)
+		goto err_group;
+	ret = llmos_groupfs_init();
+	if (ret)
+		goto err_device;
+	ret = llmos_chardev_init();
+	if (ret)
+		goto err_groupfs;
 
 	pr_info("llmos " LLMOS_VERSION ": at most %llu MiB for models\n", llmos_memory_max() >> 20);
 	return 0;
 
+err_groupfs:
+	llmos_groupfs_exit();
+err_device:
+	llmos_device_exit();
+err_group:
+	llmos_group_exit();
+err_lane:
+	llmos_lane_exit();
+err_knobs:
+	llmos_knobs_exit();
+err_hook:
+	llmos_hook_exit();
 err_sysfs:
 	llmos_sysfs_exit();
 err_evict:
@@ -50,6 +84,12 @@ err_digest:
 static void __exit llmos_exit(void)
 {
 	llmos_chardev_exit();
+	llmos_groupfs_exit();
+	llmos_device_exit();
+	llmos_group_exit();
+	llmos_lane_exit();
+	llmos_knobs_exit();
+	llmos_hook_exit();
 	llmos_sysfs_exit();
 	llmos_evict_exit();
 	llmos_modelfs_exit();

@@ -17,6 +17,7 @@
 #include <linux/stringhash.h>
 #include <linux/xarray.h>
 
+#include "hook.h"
 #include "llmos.h"
 
 #define WRITERS_CLOSED	(INT_MIN / 2)
@@ -318,6 +319,20 @@ static int create_fill_in(struct llmos_model *model, struct llmos_model_create *
 }
 
 /* The filesystem is pinned by the caller for as long as the model has no file. */
+/* What a policy says to it. */
+static int create_admit(const struct llmos_model_create *args)
+{
+	struct llmos_admit_ctx ctx = {
+		.what = LLMOS_ADMIT_MODEL,
+		.bytes = args->bytes,
+		.current_bytes = llmos_memory_current(),
+		.max_bytes = llmos_memory_max(),
+	};
+
+	memcpy(ctx.name, args->name, sizeof(ctx.name));
+	return llmos_ask_admit(&ctx);
+}
+
 struct llmos_model *llmos_model_create(struct llmos_model_create *args)
 {
 	struct llmos_placement placement;
@@ -326,6 +341,9 @@ struct llmos_model *llmos_model_create(struct llmos_model_create *args)
 
 	args->failed_node = -1;
 	ret = create_check(args);
+	if (ret)
+		return ERR_PTR(ret);
+	ret = create_admit(args);
 	if (ret)
 		return ERR_PTR(ret);
 	ret = create_placement(args, &placement, &args->failed_node);

@@ -9,7 +9,7 @@
 
 #include "llmos.h"
 
-static struct kobject *llmos_kobj;
+struct kobject *llmos_kobj;
 
 static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
@@ -24,13 +24,17 @@ static ssize_t memory_max_show(struct kobject *kobj, struct kobj_attribute *attr
 }
 
 /* Like memparse(), but says when a number is too large. */
-static int parse_bytes(const char *text, u64 *bytes)
+int llmos_parse_bytes(const char *text, u64 *bytes)
 {
 	static const char units[] = "KMGTPE";
 	size_t digits = strspn(text, "0123456789");
 	const char *unit;
 	char number[24];
 
+	if (sysfs_streq(text, "max")) {
+		*bytes = S64_MAX;
+		return 0;
+	}
 	if (!digits || digits >= sizeof(number))
 		return -EINVAL;
 	strscpy(number, text, digits + 1);
@@ -50,9 +54,9 @@ static int parse_bytes(const char *text, u64 *bytes)
 static ssize_t memory_max_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
 				size_t size)
 {
-	u64 max = S64_MAX;
+	u64 max;
 
-	if (!sysfs_streq(buf, "max") && parse_bytes(buf, &max))
+	if (llmos_parse_bytes(buf, &max))
 		return -EINVAL;
 	llmos_memory_set_max(max);
 	return size;
@@ -97,6 +101,8 @@ int llmos_sysfs_init(void)
 	ret = sysfs_create_files(llmos_kobj, llmos_attrs);
 	if (!ret)
 		ret = sysfs_create_mount_point(llmos_kobj, "models");
+	if (!ret)
+		ret = sysfs_create_mount_point(llmos_kobj, "groups");
 	if (ret)
 		kobject_put(llmos_kobj);
 	return ret;
@@ -104,6 +110,7 @@ int llmos_sysfs_init(void)
 
 void llmos_sysfs_exit(void)
 {
+	sysfs_remove_mount_point(llmos_kobj, "groups");
 	sysfs_remove_mount_point(llmos_kobj, "models");
 	sysfs_remove_files(llmos_kobj, llmos_attrs);
 	kobject_put(llmos_kobj);

@@ -8,6 +8,9 @@
 
 #include <linux/tracepoint.h>
 
+#include "device.h"
+#include "group.h"
+#include "lane.h"
 #include "llmos.h"
 
 DECLARE_EVENT_CLASS(llmos_model_class,
@@ -50,6 +53,45 @@ LLMOS_MODEL_EVENT(open);
 LLMOS_MODEL_EVENT(map);
 LLMOS_MODEL_EVENT(revoke);
 LLMOS_MODEL_EVENT(free);
+
+/*
+ * What happens to a lane. @value is the policy's key (queue; 0: none), or
+ * nanoseconds: of waiting (grant), of the turn (release, overrun, lose), in all
+ * (close); of create the weight.
+ */
+DECLARE_EVENT_CLASS(llmos_lane_class,
+	TP_PROTO(struct llmos_lane *lane, s64 value),
+	TP_ARGS(lane, value),
+	TP_STRUCT__entry(
+		__field(u64, lane)
+		__field(u64, group)
+		__field(s64, value)
+		__array(char, device, LLMOS_DEVICE_ID_SIZE)
+		__array(char, name, LLMOS_LANE_NAME_SIZE)
+	),
+	TP_fast_assign(
+		__entry->lane = lane->id;
+		__entry->group = lane->gd->group->id;
+		__entry->value = value;
+		memcpy(__entry->device, lane->device->id, LLMOS_DEVICE_ID_SIZE);
+		memcpy(__entry->name, lane->name, LLMOS_LANE_NAME_SIZE);
+	),
+	TP_printk("lane=%llu name=%s device=%s group=%llu value=%lld", __entry->lane,
+		  __entry->name, __entry->device, __entry->group, __entry->value)
+);
+
+#define LLMOS_LANE_EVENT(event)							\
+	DEFINE_EVENT(llmos_lane_class, llmos_lane_##event,			\
+		TP_PROTO(struct llmos_lane *lane, s64 value),			\
+		TP_ARGS(lane, value))
+
+LLMOS_LANE_EVENT(create);
+LLMOS_LANE_EVENT(queue);
+LLMOS_LANE_EVENT(grant);
+LLMOS_LANE_EVENT(release);
+LLMOS_LANE_EVENT(overrun);
+LLMOS_LANE_EVENT(lose);
+LLMOS_LANE_EVENT(close);
 
 #endif
 

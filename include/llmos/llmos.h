@@ -255,6 +255,7 @@ LLMOS_API int llmos_nodes(llmos_node_fn each, void *context);
 }
 #endif
 
+#include "device.h"
 #include "engine.h"
 
 #endif /* LLMOS_LLMOS_H */

@@ -540,6 +540,7 @@ class Store {
 
 }  // namespace llmos
 
+#include "device.hpp"
 #include "engine.hpp"
 
 #endif  // LLMOS_LLMOS_HPP

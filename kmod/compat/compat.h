@@ -55,5 +55,24 @@ static inline void set_default_d_op(struct super_block *sb, const struct dentry_
 }
 #endif
 
+/* 6.18, ef9f603fd3d4 ("io_uring/cmd: drop unused res2 param from io_uring_cmd_done()") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
+#define llmos_uring_cmd_done(command, result, flags) io_uring_cmd_done(command, result, 0, flags)
+#else
+#define llmos_uring_cmd_done(command, result, flags) io_uring_cmd_done(command, result, flags)
+#endif
+
+/* 6.19, c33e779aba68 ("io_uring: add wrapper type for io_req_tw_func_t arg") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
+#define LLMOS_URING_TASK_WORK(fn) \
+	fn(struct io_uring_cmd *command, unsigned int issue_flags)
+#define LLMOS_URING_TASK_WORK_ARGS
+#else
+#define LLMOS_URING_TASK_WORK(fn) fn(struct io_tw_req request, io_tw_token_t token)
+#define LLMOS_URING_TASK_WORK_ARGS						\
+	struct io_uring_cmd *command = io_uring_cmd_from_tw(request);		\
+	unsigned int issue_flags = IO_URING_CMD_TASK_WORK_ISSUE_FLAGS;
+#endif
+
 #endif /* __KERNEL__ */
 #endif

@@ -122,6 +122,64 @@ SIZE(llmos_model_dmabuf, 8);
 FIELD(llmos_model_dmabuf, size, 0, 4);
 FIELD(llmos_model_dmabuf, flags, 4, 4);
 
+SIZE(llmos_device_args, 56);
+FIELD(llmos_device_args, size, 0, 4);
+FIELD(llmos_device_args, mask, 4, 4);
+FIELD(llmos_device_args, memory, 8, 8);
+FIELD(llmos_device_args, slots, 16, 4);
+FIELD(llmos_device_args, reserved, 20, 4);
+FIELD(llmos_device_args, id, 24, 32);
+
+SIZE(llmos_charge, 64);
+FIELD(llmos_charge, size, 0, 4);
+FIELD(llmos_charge, flags, 4, 4);
+FIELD(llmos_charge, bytes, 8, 8);
+FIELD(llmos_charge, group, 16, 8);
+FIELD(llmos_charge, refused, 24, 8);
+FIELD(llmos_charge, id, 32, 32);
+
+SIZE(llmos_lane_create, 96);
+FIELD(llmos_lane_create, size, 0, 4);
+FIELD(llmos_lane_create, flags, 4, 4);
+FIELD(llmos_lane_create, weight, 8, 4);
+FIELD(llmos_lane_create, lane_class, 12, 4);
+FIELD(llmos_lane_create, deadline_ns, 16, 8);
+FIELD(llmos_lane_create, cost_ns, 24, 8);
+FIELD(llmos_lane_create, device, 32, 32);
+FIELD(llmos_lane_create, name, 64, 32);
+
+SIZE(llmos_lane_turn, 56);
+FIELD(llmos_lane_turn, size, 0, 4);
+FIELD(llmos_lane_turn, flags, 4, 4);
+FIELD(llmos_lane_turn, used_ns, 8, 8);
+FIELD(llmos_lane_turn, timeout_ns, 16, 8);
+FIELD(llmos_lane_turn, deadline_ns, 24, 8);
+FIELD(llmos_lane_turn, cost_ns, 32, 8);
+FIELD(llmos_lane_turn, slice_ns, 40, 8);
+FIELD(llmos_lane_turn, waited_ns, 48, 8);
+
+SIZE(llmos_lane_command, 16);
+FIELD(llmos_lane_command, turn, 0, 8);
+FIELD(llmos_lane_command, reserved, 8, 8);
+
+SIZE(llmos_lane_stat, 152);
+FIELD(llmos_lane_stat, size, 0, 4);
+FIELD(llmos_lane_stat, state, 4, 4);
+FIELD(llmos_lane_stat, id, 8, 8);
+FIELD(llmos_lane_stat, cgroup, 16, 8);
+FIELD(llmos_lane_stat, used_ns, 24, 8);
+FIELD(llmos_lane_stat, waited_ns, 32, 8);
+FIELD(llmos_lane_stat, turns, 40, 8);
+FIELD(llmos_lane_stat, slice_ns, 48, 8);
+FIELD(llmos_lane_stat, deadline_ns, 56, 8);
+FIELD(llmos_lane_stat, cost_ns, 64, 8);
+FIELD(llmos_lane_stat, weight, 72, 4);
+FIELD(llmos_lane_stat, lane_class, 76, 4);
+FIELD(llmos_lane_stat, overruns, 80, 4);
+FIELD(llmos_lane_stat, lost, 84, 4);
+FIELD(llmos_lane_stat, device, 88, 32);
+FIELD(llmos_lane_stat, name, 120, 32);
+
 VALUE(LLMOS_QUERY, 0xe700);
 VALUE(LLMOS_MODEL_CREATE, 0xe701);
 VALUE(LLMOS_MODEL_REMOVE, 0xe702);
@@ -129,10 +187,23 @@ VALUE(LLMOS_MODEL_SET, 0xe703);
 VALUE(LLMOS_MODEL_EVICT, 0xe704);
 VALUE(LLMOS_MODEL_REVOKE, 0xe705);
 VALUE(LLMOS_GRANT_LIST, 0xe706);
+VALUE(LLMOS_DEVICE_ADD, 0xe707);
+VALUE(LLMOS_DEVICE_REMOVE, 0xe708);
+VALUE(LLMOS_DEVICE_SET, 0xe709);
+VALUE(LLMOS_CHARGE_CREATE, 0xe70a);
 VALUE(LLMOS_MODEL_STAT, 0xe720);
 VALUE(LLMOS_MODEL_FILL, 0xe721);
 VALUE(LLMOS_MODEL_SEAL, 0xe722);
 VALUE(LLMOS_MODEL_DMABUF, 0xe723);
+
+VALUE(LLMOS_CHARGE_SET, 0xe730);
+VALUE(LLMOS_CHARGE_STAT, 0xe731);
+VALUE(LLMOS_LANE_CREATE, 0xe70b);
+VALUE(LLMOS_LANE_ACQUIRE, 0xe740);
+VALUE(LLMOS_LANE_YIELD, 0xe741);
+VALUE(LLMOS_LANE_RELEASE, 0xe742);
+VALUE(LLMOS_LANE_CANCEL, 0xe743);
+VALUE(LLMOS_LANE_STAT, 0xe744);
 
 VALUE(LLMOS_ABI_VERSION, 0x1);
 VALUE(LLMOS_NAME_SIZE, 0x80);
@@ -140,6 +211,8 @@ VALUE(LLMOS_DIGEST_SIZE, 0x20);
 VALUE(LLMOS_SIGNATURE_MAX, 0x10000);
 VALUE(LLMOS_NODES_MAX, 0x40);
 VALUE(LLMOS_MODELS_MAGIC, 0x6c6c6d6f);
+VALUE(LLMOS_DEVICE_ID_SIZE, 0x20);
+VALUE(LLMOS_GROUPS_MAGIC, 0x6c6c6d67);
 VALUE(LLMOS_IOC_MAGIC, 0xe7);
 VALUE(LLMOS_FEATURE_MODELS, 0x1);
 VALUE(LLMOS_FEATURE_GRANTS, 0x2);
@@ -147,6 +220,7 @@ VALUE(LLMOS_FEATURE_EVICTION, 0x4);
 VALUE(LLMOS_FEATURE_SIGNATURES, 0x8);
 VALUE(LLMOS_FEATURE_DMABUF, 0x10);
 VALUE(LLMOS_FEATURE_AUDIT, 0x20);
+VALUE(LLMOS_FEATURE_DEVICES, 0x40);
 VALUE(LLMOS_QUERY_SIGNATURE_REQUIRED, 0x1);
 VALUE(LLMOS_NODES_LOCAL, 0x0);
 VALUE(LLMOS_NODES_BIND, 0x1);
@@ -168,6 +242,18 @@ VALUE(LLMOS_REVOKE_ALLOW, 0x2);
 VALUE(LLMOS_GRANT_REVOKED, 0x1);
 VALUE(LLMOS_GRANT_LOADER, 0x2);
 VALUE(LLMOS_DMABUF_BIDIRECTIONAL, 0x1);
+VALUE(LLMOS_DEVICE_SET_MEMORY, 0x1);
+VALUE(LLMOS_DEVICE_SET_SLOTS, 0x2);
+VALUE(LLMOS_DEVICE_MEMORY_UNKNOWN, 0x7fffffffffffffff);
+VALUE(LLMOS_DEVICE_SLOTS_MAX, 4096);
+VALUE(LLMOS_LANE_NAME_SIZE, 0x20);
+VALUE(LLMOS_FEATURE_LANES, 0x80);
+VALUE(LLMOS_FEATURE_HOOKS, 0x100);
+VALUE(LLMOS_LANE_NONBLOCK, 0x1);
+VALUE(LLMOS_LANE_IDLE, 0x0);
+VALUE(LLMOS_LANE_WAITING, 0x1);
+VALUE(LLMOS_LANE_HOLDING, 0x2);
+VALUE(LLMOS_LANE_GONE, 0x3);
 
 int main(void)
 {

@@ -34,7 +34,8 @@ class Doctor : public testing::Test {
     put("sys/kernel/security/lockdown", "[none] integrity confidentiality\n");
     put("sys/module/module/parameters/sig_enforce", "N\n");
     put("sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size [advise] never deny force\n");
-    put("proc/self/mounts", "sysfs /sys sysfs rw 0 0\nllmos_models /sys/fs/llmos/models llmos_models ro 0 0\n");
+    put("proc/self/mounts", "sysfs /sys sysfs rw 0 0\nllmos_models /sys/fs/llmos/models llmos_models ro 0 0\n"
+        "llmos_groups /sys/fs/llmos/groups llmos_groups rw 0 0\n");
     put("proc/buddyinfo", "Node 0, zone   Normal   100   0   0   0   0   0   0   0   0   50   500\n");
     put("etc/group", "root:x:0:\nllmos:x:99:alice\n");
   }
@@ -77,7 +78,7 @@ TEST_F(Doctor, names_every_check_once) {
   for (const Check& check : examine(system_)) names.push_back(check.what);
   std::sort(names.begin(), names.end());
   EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
-  EXPECT_EQ(names.size(), 15u);
+  EXPECT_EQ(names.size(), 16u);
 }
 
 TEST_F(Doctor, sees_an_old_kernel) {
@@ -148,6 +149,15 @@ TEST_F(Doctor, sees_a_missing_mount) {
   expect("models", Level::fail, "mount -t llmos_models");
   drop("sys/fs/llmos");
   expect("models", Level::fail, "there is no /sys/fs/llmos/models");
+}
+
+TEST_F(Doctor, sees_missing_groups) {
+  expect("groups", Level::ok, "mounted");
+  put("sys/fs/llmos/groups/x", "");
+  put("proc/self/mounts", "llmos_groups /elsewhere llmos_groups rw 0 0\n");
+  expect("groups", Level::warn, "mount -t llmos_groups");
+  drop("sys/fs/llmos/groups");
+  expect("groups", Level::warn, "older");
 }
 
 TEST_F(Doctor, sees_missing_type_information) {

@@ -54,13 +54,17 @@ std::string reload_module() {
   utsname system;
   uname(&system);
   const std::string path = std::string("/lib/modules/") + system.release + "/updates/llmos.ko";
+  const char* const groups = "/sys/fs/llmos/groups";
   unmount_models();
+  const bool had_groups = umount2(groups, MNT_DETACH) == 0;
   const auto unloaded = [] { return syscall(SYS_delete_module, "llmos", O_NONBLOCK) == 0; };
   if (!eventually(unloaded)) return std::string("unloading the module: ") + strerror(errno);
   const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (syscall(SYS_finit_module, static_cast<int>(file), "", 0)) return "loading " + path + ": " + strerror(errno);
   if (mount("none", models_dir.c_str(), LLMOS_MODELS_FSTYPE, 0, nullptr))
     return std::string("mounting: ") + strerror(errno);
+  if (had_groups && mount("none", groups, LLMOS_GROUPS_FSTYPE, 0, nullptr))
+    return std::string("mounting groups: ") + strerror(errno);
   return "";
 }
 

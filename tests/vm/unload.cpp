@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 
+#include <cstring>
 #include <functional>
 #include <memory>
 
@@ -39,6 +40,10 @@ class Unload : public testing::Test {
   void SetUp() override {
     if (!exists(module_file())) GTEST_SKIP() << "no " << module_file();
     ASSERT_TRUE(list_models().empty());
+    groups_mounted_ = umount2(groups, MNT_DETACH) == 0;
+  }
+  void TearDown() override {
+    if (groups_mounted_ && mount("none", groups, "llmos_groups", 0, nullptr)) throw_errno("mount");
   }
 
   // The module must stay while `hold` is alive in a process, and go afterwards.
@@ -59,6 +64,11 @@ class Unload : public testing::Test {
     EXPECT_TRUE(mounted);
     mount_models();
   }
+
+  static constexpr char groups[] = "/sys/fs/llmos/groups";
+
+ private:
+  bool groups_mounted_ = false;
 };
 
 TEST_F(Unload, WaitsForTheDevice) {
@@ -97,6 +107,25 @@ TEST_F(Unload, WaitsForADmaBuf) {
     in_child([] { EXPECT_OK(model_remove("model")); });
     return [buffer] {};
   });
+}
+
+TEST_F(Unload, WaitsForAChargeAndTakesGroupsAlong) {
+  stays_while([] {
+    auto charge = std::make_shared<Fd>();
+    auto args = sized<llmos_charge>();
+    strcpy(args.id, "cpu");
+    args.bytes = page;
+    *charge = Fd(command(device(), LLMOS_CHARGE_CREATE, args));
+    EXPECT_GE(*charge, 0);
+    close(device());
+    return [charge] {};
+  });
+}
+
+TEST_F(Unload, WaitsForAMountOfGroups) {
+  if (mount("none", groups, "llmos_groups", 0, nullptr)) throw_errno("mount");
+  EXPECT_ERRNO(EAGAIN, unload());
+  EXPECT_OK(umount(groups));
 }
 
 TEST_F(Unload, WaitsForAMount) {

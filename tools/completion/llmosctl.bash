@@ -4,7 +4,7 @@
 _llmosctl() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   local models=/sys/fs/llmos/models command='' word i
-  local commands='load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare doctor version'
+  local commands='load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare device group doctor version'
 
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
@@ -23,7 +23,7 @@ _llmosctl() {
     --cgroup) compopt -o nospace; COMPREPLY=($(cd /sys/fs/cgroup 2>/dev/null && compgen -S / -d -- "$current")); return ;;
     --cache-type) COMPREPLY=($(compgen -W 'f16 q8_0' -- "$current")); return ;;
     --device) COMPREPLY=($(compgen -W 'cpu' -- "$current")); return ;;
-    --name | --mode | --priority | --bytes | --threads) COMPREPLY=(); return ;;
+    --memory | --slots | --name | --mode | --priority | --bytes | --threads) COMPREPLY=(); return ;;
   esac
 
   if [[ $current == -* ]]; then
@@ -34,6 +34,7 @@ _llmosctl() {
       ls) options+=' --long' ;;
       run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --raw' ;;
       tokenize) options+=' --ids --no-special --no-bos --parse-special' ;;
+      device) options+=' --memory --slots' ;;
       set) options+=' --evictable --no-evictable --priority' ;;
       revoke) options+=' --pid --uid --cgroup --keep-access' ;;
       allow) options+=' --pid --uid --cgroup' ;;
@@ -51,6 +52,19 @@ _llmosctl() {
     rm | evict | prepare) COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current")) ;;
     stat | set | grants | revoke | allow)
       ((COMP_CWORD > i + 1)) || COMPREPLY=($(compgen -W "$(command ls "$models" 2>/dev/null)" -- "$current")) ;;
+    device)
+      if ((COMP_CWORD == i + 1)); then
+        COMPREPLY=($(compgen -W 'ls add set rm' -- "$current"))
+      else
+        COMPREPLY=($(compgen -W "$(command ls /sys/fs/llmos/devices 2>/dev/null)" -- "$current"))
+      fi ;;
+    group)
+      case $((COMP_CWORD - i)) in
+        1) COMPREPLY=($(compgen -W 'show set' -- "$current")) ;;
+        2) compopt -o nospace; COMPREPLY=($(cd /sys/fs/cgroup 2>/dev/null && compgen -S / -d -- "$current")) ;;
+        3) COMPREPLY=($(compgen -W 'memory.max memory.low time.weight time.max' -- "$current")) ;;
+        4) COMPREPLY=($(compgen -W "default $(command ls /sys/fs/llmos/devices 2>/dev/null)" -- "$current")) ;;
+      esac ;;
     verify | exec)
       if ((COMP_CWORD > i + 1)); then
         compopt -o default

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # fish completion for llmosctl
 
-set -l commands load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare doctor version
+set -l commands load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare device group doctor version
 
 function __llmosctl_models
     command ls /sys/fs/llmos/models 2>/dev/null
@@ -33,8 +33,15 @@ complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a run -d 'C
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a tokenize -d 'Show the tokens of a text'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'What kind of model it is'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a prepare -d 'Make the index from which every process attaches at once'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a device -d 'Devices and what they have'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a group -d 'What a cgroup may take of devices'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Say what keeps llmos from working here'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Show the version of the library'
+
+complete -c llmosctl -n '__fish_seen_subcommand_from device' -a 'ls add set rm'
+complete -c llmosctl -n '__fish_seen_subcommand_from device' -x -l memory -d 'Capacity in bytes, max or auto'
+complete -c llmosctl -n '__fish_seen_subcommand_from device' -x -l slots -d 'Lanes that may run at once'
+complete -c llmosctl -n '__fish_seen_subcommand_from group' -a 'show set memory.max memory.low time.weight time.max'
 
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -F
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l name -d 'Name of the model'

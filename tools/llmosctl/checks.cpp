@@ -161,6 +161,25 @@ Check check_mount(const System& system) {
                       LLMOS_MODELS_FSTYPE, kModels)};
 }
 
+// Models work without it; limits of device memory and time do not.
+Check check_groups(const System& system) {
+  constexpr char kGroups[] = "sys/fs/llmos/groups";
+  std::istringstream mounts(read(system, "proc/self/mounts"));
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream fields(line);
+    std::string source, target, type;
+    fields >> source >> target >> type;
+    if (type == LLMOS_GROUPS_FSTYPE && target == std::string("/") + kGroups)
+      return {"groups", Level::ok, "mounted on " + target, ""};
+  }
+  if (!exists(system, kGroups))
+    return {"groups", Level::warn, fmt::format("there is no /{}", kGroups),
+            "see \"module\"; one older than this program knows no groups"};
+  return {"groups", Level::warn, fmt::format("nothing is mounted on /{}: nobody can set limits on devices", kGroups),
+          fmt::format("run \"systemctl start sys-fs-llmos-groups.mount\", or \"mount -t {0} {0} /{1}\"",
+                      LLMOS_GROUPS_FSTYPE, kGroups)};
+}
+
 Check check_btf(const System& system) {
   if (!exists(system, "sys/kernel/btf/vmlinux"))
     return {"btf", Level::warn, "this kernel has no type information",
@@ -251,7 +270,7 @@ std::vector<Check> examine(const System& system) {
   std::vector<Check> checks;
   for (auto check :
        {check_kernel, check_module, check_version, check_signing, check_abi, check_device, check_access, check_mount,
-        check_btf, check_limit, check_huge_pages, check_thp, check_memory, check_numa, check_keyring})
+        check_groups, check_btf, check_limit, check_huge_pages, check_thp, check_memory, check_numa, check_keyring})
     checks.push_back(check(system));
   return checks;
 }

@@ -24,6 +24,8 @@ void add_load(CLI::App& app, Globals& globals);
 void add_models(CLI::App& app, Globals& globals);  // ls, stat, rm, set, evict, verify
 void add_grants(CLI::App& app, Globals& globals);  // grants, revoke, allow
 void add_exec(CLI::App& app, Globals& globals);
+void add_devices(CLI::App& app, Globals& globals);  // device ls, add, set, rm
+void add_groups(CLI::App& app, Globals& globals);   // group show, set
 void add_doctor(CLI::App& app, Globals& globals);
 void add_version(CLI::App& app, Globals& globals);
 void add_run_commands(CLI::App& app, Globals& globals);  // run, tokenize, inspect

@@ -21,6 +21,8 @@ int run(int argc, char** argv) {
   add_models(app, globals);
   add_grants(app, globals);
   add_exec(app, globals);
+  add_devices(app, globals);
+  add_groups(app, globals);
   add_doctor(app, globals);
   add_run_commands(app, globals);
   add_version(app, globals);

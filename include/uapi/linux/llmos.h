@@ -37,6 +37,28 @@
  *   ESTALE  open of a model that was evicted; read or mmap by a revoked grant
  *   EACCES  open by a process on the model's deny list
  * A mapping whose grant was revoked raises SIGBUS when touched.
+ *
+ * A lane is a stream of device work that takes turns:
+ *
+ *   fd = ioctl(dev, LLMOS_LANE_CREATE, ...)
+ *   ioctl(fd, LLMOS_LANE_ACQUIRE, ...)         waits for a turn
+ *   ... one step of work on the device ...
+ *   ioctl(fd, LLMOS_LANE_YIELD, ...)           reports it; goes on, or waits again
+ *   ... the next step ...
+ *   ioctl(fd, LLMOS_LANE_RELEASE, ...)         reports it; the turn is over
+ *
+ * A lane belongs to its descriptor: the last close gives up its turn, or its
+ * place in the queue. It counts for the cgroup that its maker was in. One asker
+ * at a time may wait on it. Ways to wait:
+ *
+ *   in the call      until the turn comes, the time-out passes, or a signal
+ *   by poll          LLMOS_LANE_NONBLOCK: EAGAIN, and the lane is queued. POLLIN
+ *                    says that it has a turn, which another ACQUIRE collects;
+ *                    soon, or it is lost
+ *   by io_uring      IORING_OP_URING_CMD with the command's number as cmd_op and
+ *                    struct llmos_lane_command in the entry's cmd. Completes when
+ *                    the turn comes or the time-out passes. To take it back, send
+ *                    LLMOS_LANE_CANCEL; IORING_OP_ASYNC_CANCEL does not reach it
  */
 #ifndef _UAPI_LINUX_LLMOS_H
 #define _UAPI_LINUX_LLMOS_H
@@ -56,6 +78,14 @@
 #define LLMOS_MODELS_FSTYPE	"llmos_models"
 #define LLMOS_MODELS_MAGIC	0x6c6c6d6f
 
+/* Of a device: letters, digits and "._+@:=-", as a name; NUL-terminated. */
+#define LLMOS_DEVICE_ID_SIZE	32
+
+#define LLMOS_LANE_NAME_SIZE	32
+
+#define LLMOS_GROUPS_FSTYPE	"llmos_groups"
+#define LLMOS_GROUPS_MAGIC	0x6c6c6d67
+
 #define LLMOS_IOC_MAGIC		0xe7
 
 /* On /dev/llmos */
@@ -67,11 +97,28 @@
 #define LLMOS_MODEL_REVOKE	_IO(LLMOS_IOC_MAGIC, 0x05)
 #define LLMOS_GRANT_LIST	_IO(LLMOS_IOC_MAGIC, 0x06)
 
+#define LLMOS_DEVICE_ADD	_IO(LLMOS_IOC_MAGIC, 0x07)
+#define LLMOS_DEVICE_REMOVE	_IO(LLMOS_IOC_MAGIC, 0x08)
+#define LLMOS_DEVICE_SET	_IO(LLMOS_IOC_MAGIC, 0x09)
+#define LLMOS_CHARGE_CREATE	_IO(LLMOS_IOC_MAGIC, 0x0a)	/* returns a descriptor */
+
 /* On a model's descriptor; LLMOS_MODEL_STAT also on /dev/llmos, by name */
 #define LLMOS_MODEL_STAT	_IO(LLMOS_IOC_MAGIC, 0x20)
 #define LLMOS_MODEL_FILL	_IO(LLMOS_IOC_MAGIC, 0x21)
 #define LLMOS_MODEL_SEAL	_IO(LLMOS_IOC_MAGIC, 0x22)
 #define LLMOS_MODEL_DMABUF	_IO(LLMOS_IOC_MAGIC, 0x23)	/* returns a descriptor */
+
+/* On a charge's descriptor */
+#define LLMOS_CHARGE_SET	_IO(LLMOS_IOC_MAGIC, 0x30)
+#define LLMOS_CHARGE_STAT	_IO(LLMOS_IOC_MAGIC, 0x31)
+
+/* Lanes: the first on /dev/llmos, the others on a lane's descriptor */
+#define LLMOS_LANE_CREATE	_IO(LLMOS_IOC_MAGIC, 0x0b)	/* returns a descriptor */
+#define LLMOS_LANE_ACQUIRE	_IO(LLMOS_IOC_MAGIC, 0x40)
+#define LLMOS_LANE_YIELD	_IO(LLMOS_IOC_MAGIC, 0x41)
+#define LLMOS_LANE_RELEASE	_IO(LLMOS_IOC_MAGIC, 0x42)
+#define LLMOS_LANE_CANCEL	_IO(LLMOS_IOC_MAGIC, 0x43)
+#define LLMOS_LANE_STAT		_IO(LLMOS_IOC_MAGIC, 0x44)
 
 /* Features */
 #define LLMOS_FEATURE_MODELS		(1ULL << 0)	/* create, fill, seal, remove, stat */
@@ -80,6 +127,9 @@
 #define LLMOS_FEATURE_SIGNATURES	(1ULL << 3)	/* PKCS#7 over the digest */
 #define LLMOS_FEATURE_DMABUF		(1ULL << 4)	/* export of sealed models */
 #define LLMOS_FEATURE_AUDIT		(1ULL << 5)	/* kernel audit records */
+#define LLMOS_FEATURE_DEVICES		(1ULL << 6)	/* devices, groups, charges */
+#define LLMOS_FEATURE_LANES		(1ULL << 7)	/* lanes, turns */
+#define LLMOS_FEATURE_HOOKS		(1ULL << 8)	/* policies can be attached */
 
 /**
  * struct llmos_query - argument of LLMOS_QUERY
@@ -377,5 +427,175 @@ struct llmos_model_dmabuf {
 	__u32 flags;
 };
 #define LLMOS_DMABUF_BIDIRECTIONAL	(1U << 0)
+
+/**
+ * struct llmos_device_args - argument of LLMOS_DEVICE_ADD, _REMOVE and _SET
+ * @size:       sizeof(struct llmos_device_args)
+ * @mask:       LLMOS_DEVICE_SET_*: what _SET is to change; else zero
+ * @memory:     capacity in bytes; LLMOS_DEVICE_MEMORY_UNKNOWN: charges are not
+ *              bounded by it. Zero for _REMOVE
+ * @slots:      lanes that may run at once, 1 to LLMOS_DEVICE_SLOTS_MAX; zero for
+ *              _REMOVE
+ * @id:         the device, the name of its directory /sys/fs/llmos/devices/ID
+ *
+ * All need CAP_SYS_ADMIN (EPERM). _ADD: EEXIST; ENOSPC: too many devices. What
+ * was charged and limited on a device that is removed is still there when it is
+ * added again. _REMOVE: ENODEV; EBUSY: not a device that was added, it cannot be
+ * removed so.
+ */
+struct llmos_device_args {
+	__u32 size;
+	__u32 mask;
+	__u64 memory;
+	__u32 slots;
+	__u32 reserved;
+	char id[LLMOS_DEVICE_ID_SIZE];
+};
+#define LLMOS_DEVICE_SET_MEMORY		(1U << 0)
+#define LLMOS_DEVICE_SET_SLOTS		(1U << 1)
+#define LLMOS_DEVICE_MEMORY_UNKNOWN	0x7fffffffffffffffULL
+#define LLMOS_DEVICE_SLOTS_MAX		4096
+
+/**
+ * struct llmos_charge - argument of LLMOS_CHARGE_CREATE, _SET and _STAT
+ * @size:       sizeof(struct llmos_charge)
+ * @flags:      must be zero
+ * @bytes:      of the device's memory, altogether: in for _CREATE (may be 0) and
+ *              _SET, out for _STAT
+ * @group:      out: id of the cgroup it is charged to (its directory's inode
+ *              number): the one that the caller of _CREATE was in
+ * @refused:    out, also when EDQUOT is returned: id of the cgroup whose
+ *              memory.max it was; else 0
+ * @id:         the device: in for _CREATE, out for the others
+ *
+ * A charge is given back when its descriptor is closed, whoever closes it last.
+ * Errors: ENODEV: no such device, or it was removed (a charge on it can still
+ * shrink); EDQUOT: memory.max of a group above would be passed; ENOSPC: the
+ * device's capacity would be. What is refused leaves the charge as it was.
+ */
+struct llmos_charge {
+	__u32 size;
+	__u32 flags;
+	__u64 bytes;
+	__u64 group;
+	__u64 refused;
+	char id[LLMOS_DEVICE_ID_SIZE];
+};
+
+/**
+ * struct llmos_lane_create - argument of LLMOS_LANE_CREATE
+ * @size:       sizeof(struct llmos_lane_create)
+ * @flags:      must be zero
+ * @weight:     among the lanes of the same cgroup, 1 to 10000; 0: 100
+ * @lane_class: a number for policies to interpret; 0 where there is none
+ * @deadline_ns: within which each turn is wanted once asked for; 0: none. For
+ *              policies; promises nothing
+ * @cost_ns:    device time that each turn is expected to take, for policies; 0:
+ *              not known
+ * @device:     the device's id
+ * @name:       for people and policies; may be empty. As a model's name, but
+ *              shorter; NUL-terminated
+ *
+ * Errors: ENODEV; ENOSPC: the machine has too many lanes.
+ */
+struct llmos_lane_create {
+	__u32 size;
+	__u32 flags;
+	__u32 weight;
+	__u32 lane_class;
+	__u64 deadline_ns;
+	__u64 cost_ns;
+	char device[LLMOS_DEVICE_ID_SIZE];
+	char name[LLMOS_LANE_NAME_SIZE];
+};
+
+/**
+ * struct llmos_lane_turn - argument of LLMOS_LANE_ACQUIRE, _YIELD, _RELEASE, _CANCEL
+ * @size:       sizeof(struct llmos_lane_turn)
+ * @flags:      LLMOS_LANE_NONBLOCK for _ACQUIRE and _YIELD, not by io_uring; else 0
+ * @used_ns:    device time used since the last report, for _YIELD and _RELEASE;
+ *              else 0. At least the time that the turn was held is charged, and an
+ *              hour at most
+ * @timeout_ns: of the wait; 0: none. Zero with LLMOS_LANE_NONBLOCK, _RELEASE and
+ *              _CANCEL
+ * @deadline_ns: as of LLMOS_LANE_CREATE, for this wait; 0: the lane's. Zero for
+ *              _RELEASE and _CANCEL; likewise the next
+ * @cost_ns:    as of LLMOS_LANE_CREATE, for the next turn; 0: the lane's
+ * @slice_ns:   out: how long the turn should be, not by io_uring
+ * @waited_ns:  out: for this turn, not by io_uring
+ *
+ * _YIELD goes on with the turn while its slice lasts; then it asks for another,
+ * which the lane may be given at once. When it fails with anything but EAGAIN,
+ * EALREADY or EINVAL, the lane neither has a turn nor waits for one.
+ *
+ * Errors: EAGAIN: not yet (LLMOS_LANE_NONBLOCK). EALREADY: another thread or
+ * command waits on this lane. EBUSY: _ACQUIRE of a lane that has a turn. EPERM:
+ * _YIELD or _RELEASE of one that has none. ESTALE: the turn was taken away,
+ * because it was not collected or nothing was reported for too long; told once.
+ * ETIMEDOUT, EINTR. ECANCELED: the wait was taken back by another thread. ENOENT:
+ * _CANCEL of a lane that does not wait. ENODEV: the device was removed; for ever.
+ */
+struct llmos_lane_turn {
+	__u32 size;
+	__u32 flags;
+	__u64 used_ns;
+	__u64 timeout_ns;
+	__u64 deadline_ns;
+	__u64 cost_ns;
+	__u64 slice_ns;
+	__u64 waited_ns;
+};
+#define LLMOS_LANE_NONBLOCK	(1U << 0)
+
+/**
+ * struct llmos_lane_command - what a lane's io_uring commands carry in cmd
+ * @turn:       address of a struct llmos_lane_turn, read when the command is
+ *              submitted, not written
+ * @reserved:   must be zero
+ */
+struct llmos_lane_command {
+	__u64 turn;
+	__u64 reserved;
+};
+
+/* States of a lane */
+#define LLMOS_LANE_IDLE		0
+#define LLMOS_LANE_WAITING	1
+#define LLMOS_LANE_HOLDING	2
+#define LLMOS_LANE_GONE		3	/* its device was removed */
+
+/**
+ * struct llmos_lane_stat - argument of LLMOS_LANE_STAT; all out but @size
+ * @size:       sizeof(struct llmos_lane_stat)
+ * @state:      LLMOS_LANE_*
+ * @id:         unique while the module is loaded
+ * @cgroup:     id of the cgroup that it counts for
+ * @used_ns:    device time charged
+ * @waited_ns:  in all waits that ended with a turn
+ * @turns:      turns given
+ * @slice_ns:   of this turn, or the last
+ * @deadline_ns, @cost_ns, @weight, @lane_class, @device, @name: as made
+ * @overruns:   turns longer than twice their slice. From the second in a row on,
+ *              what is beyond the slice counts twice
+ * @lost:       turns taken away
+ */
+struct llmos_lane_stat {
+	__u32 size;
+	__u32 state;
+	__u64 id;
+	__u64 cgroup;
+	__u64 used_ns;
+	__u64 waited_ns;
+	__u64 turns;
+	__u64 slice_ns;
+	__u64 deadline_ns;
+	__u64 cost_ns;
+	__u32 weight;
+	__u32 lane_class;
+	__u32 overruns;
+	__u32 lost;
+	char device[LLMOS_DEVICE_ID_SIZE];
+	char name[LLMOS_LANE_NAME_SIZE];
+};
 
 #endif /* _UAPI_LINUX_LLMOS_H */

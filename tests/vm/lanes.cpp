@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: MIT
+// Lanes take turns: how they wait, what ends a wait or a turn, and who is next.
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <cmath>
+#include <thread>
+
+#include "lane.hpp"
+#include "process.hpp"
+#include "ring.hpp"
+
+namespace llmos::guest {
+namespace {
+
+class Lanes : public ModuleTest {
+ protected:
+  void SetUp() override {
+    ModuleTest::SetUp();
+    lanes_before_ = read_number(lanes_dir + "current");
+    rlimit files = {65536, 65536};
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  void TearDown() override {
+    EXPECT_TRUE(eventually([&] { return read_number(lanes_dir + "current") == lanes_before_; }))
+        << "lanes were left behind";
+    ModuleTest::TearDown();
+  }
+
+ private:
+  uint64_t lanes_before_ = 0;
+};
+
+using LaneWait = Lanes;
+using LaneFair = Lanes;
+using LaneEnd = Lanes;
+
+io_uring_sqe entry(const Lane& lane, uint32_t number, llmos_lane_turn& turn, uint64_t user_data,
+                   uint64_t reserved = 0) {
+  io_uring_sqe sqe = {};
+  sqe.opcode = IORING_OP_URING_CMD;
+  sqe.fd = lane.fd();
+  sqe.cmd_op = number;
+  sqe.user_data = user_data;
+  const llmos_lane_command data = {reinterpret_cast<uint64_t>(&turn), reserved};
+  memcpy(sqe.cmd, &data, sizeof(data));
+  return sqe;
+}
+
+std::map<uint64_t, int> completions(Ring& ring) {
+  std::map<uint64_t, int> results;
+  ring.completions([&](const io_uring_cqe& cqe) { results[cqe.user_data] = cqe.res; });
+  return results;
+}
+
+// ---- arguments ----
+
+TEST_F(Lanes, CreateChecksWhatItIsTold) {
+  const TestDevice test;
+  EXPECT_ERRNO(ENODEV, lane_create("no-such-device"));
+  EXPECT_ERRNO(EINVAL, lane_create("test", {.weight = 10001}));
+  EXPECT_ERRNO(EINVAL, lane_create("test", {.name = "-x"}));
+  EXPECT_ERRNO(EINVAL, lane_create("test", {.name = "a/b"}));
+  auto args = sized<llmos_lane_create>();
+  strcpy(args.device, "test");
+  args.flags = 1;
+  EXPECT_ERRNO(EINVAL, command(device(), LLMOS_LANE_CREATE, args));
+  args.flags = 0;
+  memset(args.name, 'x', sizeof(args.name));
+  EXPECT_ERRNO(EINVAL, command(device(), LLMOS_LANE_CREATE, args));
+  memset(args.device, 'x', sizeof(args.device));
+  EXPECT_ERRNO(EINVAL, command(device(), LLMOS_LANE_CREATE, args));
+}
+
+TEST_F(Lanes, StatTellsWhatWasAsked) {
+  const TestDevice test;
+  const Lane lane(test, {.weight = 7, .lane_class = 3, .deadline_ns = 5, .cost_ns = 6, .name = "chat"});
+  const auto stat = lane.stat();
+  EXPECT_EQ(stat.weight, 7u);
+  EXPECT_EQ(stat.lane_class, 3u);
+  EXPECT_EQ(stat.deadline_ns, 5u);
+  EXPECT_EQ(stat.cost_ns, 6u);
+  EXPECT_STREQ(stat.name, "chat");
+  EXPECT_STREQ(stat.device, "test");
+  EXPECT_EQ(stat.state, static_cast<uint32_t>(LLMOS_LANE_IDLE));
+  EXPECT_NE(stat.cgroup, 0u);
+}
+
+TEST_F(Lanes, CommandsRefuseWhatMakesNoSense) {
+  const TestDevice test;
+  const Lane lane(test);
+  EXPECT_ERRNO(EPERM, lane.release());
+  EXPECT_ERRNO(EPERM, lane.yield(0));
+  EXPECT_ERRNO(ENOENT, lane.cancel());
+  EXPECT_ERRNO(EINVAL, lane.turn(LLMOS_LANE_ACQUIRE, 2));
+  EXPECT_ERRNO(EINVAL, lane.turn(LLMOS_LANE_ACQUIRE, 0, 1));
+  EXPECT_ERRNO(EINVAL, lane.turn(LLMOS_LANE_ACQUIRE, LLMOS_LANE_NONBLOCK, 0, 1));
+  EXPECT_ERRNO(EINVAL, lane.turn(LLMOS_LANE_RELEASE, LLMOS_LANE_NONBLOCK));
+  EXPECT_ERRNO(ENOTTY, lane.turn(LLMOS_MODEL_SEAL));
+  EXPECT_OK(lane.acquire());
+  EXPECT_ERRNO(EBUSY, lane.acquire());
+  EXPECT_ERRNO(ENOENT, lane.cancel());
+  EXPECT_OK(lane.release());
+}
+
+// ---- waiting ----
+
+TEST_F(LaneWait, InTheCallUntilTheTurnComes) {
+  const TestDevice test;
+  const Lane holder(test), waiter(test);
+  ASSERT_OK(holder.acquire());
+  std::thread thread([&] { EXPECT_OK(waiter.acquire()); });
+  EXPECT_TRUE(eventually([&] { return waiter.state() == LLMOS_LANE_WAITING; }));
+  EXPECT_OK(holder.release());
+  thread.join();
+  EXPECT_EQ(waiter.state(), static_cast<uint32_t>(LLMOS_LANE_HOLDING));
+  EXPECT_GT(waiter.stat().waited_ns, 0u);
+  EXPECT_OK(waiter.release());
+}
+
+TEST_F(LaneWait, TimeOutLeavesTheQueue) {
+  const TestDevice test;
+  const Lane holder(test), waiter(test);
+  ASSERT_OK(holder.acquire());
+  EXPECT_ERRNO(ETIMEDOUT, waiter.acquire(20 * ms));
+  EXPECT_EQ(waiter.state(), static_cast<uint32_t>(LLMOS_LANE_IDLE));
+  EXPECT_OK(holder.release());
+  EXPECT_EQ(waiter.state(), static_cast<uint32_t>(LLMOS_LANE_IDLE));
+}
+
+TEST_F(LaneWait, SlotsAreTurnsAtOnce) {
+  const TestDevice test("test", 2);
+  const Lane first(test), second(test), third(test);
+  EXPECT_OK(first.try_acquire());
+  EXPECT_OK(second.try_acquire());
+  EXPECT_ERRNO(EAGAIN, third.try_acquire());
+  EXPECT_OK(first.release());
+  EXPECT_OK(third.try_acquire());
+}
+
+TEST_F(LaneWait, PollTellsWhenATurnIsThereToCollect) {
+  const TestDevice test;
+  const Lane holder(test), waiter(test);
+  ASSERT_OK(holder.acquire());
+  EXPECT_ERRNO(EAGAIN, waiter.try_acquire());
+  EXPECT_ERRNO(EAGAIN, waiter.try_acquire());
+  EXPECT_EQ(waiter.polled(10), 0);
+  EXPECT_OK(holder.release());
+  EXPECT_EQ(waiter.polled(10000), POLLIN);
+  EXPECT_OK(waiter.try_acquire());
+  EXPECT_ERRNO(EBUSY, waiter.try_acquire());
+  EXPECT_OK(waiter.release());
+  EXPECT_EQ(waiter.polled(), 0);
+}
+
+TEST_F(LaneWait, ATurnThatNobodyCollectsIsLost) {
+  const Setting claim(lanes_dir + "claim_ms", "100");
+  const TestDevice test;
+  const Lane holder(test), waiter(test), next(test);
+  ASSERT_OK(holder.acquire());
+  EXPECT_ERRNO(EAGAIN, waiter.try_acquire());
+  EXPECT_OK(holder.release());
+  EXPECT_OK(next.acquire(30 * second));
+  EXPECT_EQ(waiter.polled(), POLLPRI);
+  EXPECT_ERRNO(ESTALE, waiter.release());
+  EXPECT_ERRNO(EPERM, waiter.release());  // told once
+  EXPECT_EQ(waiter.stat().lost, 1u);
+}
+
+TEST_F(LaneWait, OneAskerAtATime) {
+  const TestDevice test;
+  const Lane holder(test), waiter(test);
+  ASSERT_OK(holder.acquire());
+  std::thread thread([&] { EXPECT_ERRNO(ECANCELED, waiter.acquire()); });
+  EXPECT_TRUE(eventually([&] { return errno_of([&] { return waiter.try_acquire(); }) == EALREADY; }));
+  EXPECT_ERRNO(EALREADY, waiter.acquire());
+  EXPECT_ERRNO(EALREADY, waiter.release());
+  EXPECT_OK(waiter.cancel());
+  thread.join();
+}
+
+TEST_F(LaneWait, ASignalEndsTheCall) {
+  const TestDevice test;
+  const Lane holder(test), waiter(test);
+  ASSERT_OK(holder.acquire());
+  Child child([&](Child::Parent& parent) {
+    struct sigaction action = {};
+    action.sa_handler = [](int) {};
+    sigaction(SIGUSR1, &action, nullptr);
+    parent.tell();
+    EXPECT_ERRNO(EINTR, waiter.acquire());
+    EXPECT_ERRNO(EPERM, waiter.release());
+  });
+  child.wait();
+  EXPECT_TRUE(eventually([&] { return waiter.state() == LLMOS_LANE_WAITING; }));
+  ::kill(child.pid(), SIGUSR1);
+  child.join();
+}
+
+TEST_F(LaneWait, ClosingItInAnotherThreadWaitsForTheCall) {
+  const TestDevice test;
+  const Lane holder(test);
+  Lane waiter(test);
+  ASSERT_OK(holder.acquire());
+  const int fd = waiter.fd();
+  std::thread thread([fd] {
+    auto args = sized<llmos_lane_turn>();
+    args.timeout_ns = 300 * ms;
+    EXPECT_ERRNO(ETIMEDOUT, command(fd, LLMOS_LANE_ACQUIRE, args));
+  });
+  EXPECT_TRUE(eventually([&] { return waiter.state() == LLMOS_LANE_WAITING; }));
+  waiter.close();
+  thread.join();
+  EXPECT_OK(holder.release());
+}
+
+// ---- io_uring ----
+
+TEST_F(LaneWait, IoUringCompletesWhenTheTurnComes) {
+  const TestDevice test;
+  const Lane holder(test), waiter(test);
+  Ring ring(8);
+  ASSERT_TRUE(ring.usable());
+  auto turn = sized<llmos_lane_turn>(), used = sized<llmos_lane_turn>();
+  used.used_ns = 3 * ms;
+  ring.add(entry(holder, LLMOS_LANE_ACQUIRE, turn, 1));
+  ring.enter(1);
+  EXPECT_EQ(completions(ring)[1], 0);
+  ring.add(entry(waiter, LLMOS_LANE_ACQUIRE, turn, 2));
+  ring.enter(1, 50 * ms);
+  EXPECT_TRUE(completions(ring).empty());
+  EXPECT_ERRNO(EALREADY, waiter.try_acquire());
+  ring.add(entry(holder, LLMOS_LANE_RELEASE, used, 3));
+  ring.enter(2, 10 * second);
+  auto results = completions(ring);
+  EXPECT_EQ(results.at(2), 0);
+  EXPECT_EQ(results.at(3), 0);
+  EXPECT_EQ(waiter.state(), static_cast<uint32_t>(LLMOS_LANE_HOLDING));
+  EXPECT_GE(holder.stat().used_ns, 3 * ms);
+  EXPECT_OK(waiter.release());
+}
+
+TEST_F(LaneWait, IoUringHasATimeOutAndACancelCommand) {
+  const TestDevice test;
+  const Lane holder(test), waiter(test);
+  ASSERT_OK(holder.acquire());
+  Ring ring(8);
+  ASSERT_TRUE(ring.usable());
+  auto turn = sized<llmos_lane_turn>(), plain = sized<llmos_lane_turn>();
+  turn.timeout_ns = 20 * ms;
+  ring.add(entry(waiter, LLMOS_LANE_ACQUIRE, turn, 1));
+  ring.enter(1, 10 * second);
+  EXPECT_EQ(completions(ring)[1], -ETIMEDOUT);
+  ring.add(entry(waiter, LLMOS_LANE_ACQUIRE, plain, 2));
+  ring.enter(0);
+  EXPECT_EQ(waiter.state(), static_cast<uint32_t>(LLMOS_LANE_WAITING));
+  ring.add(entry(waiter, LLMOS_LANE_CANCEL, plain, 3));
+  ring.enter(2, 10 * second);
+  auto results = completions(ring);
+  EXPECT_EQ(results[2], -ECANCELED);
+  EXPECT_EQ(results[3], 0);
+  EXPECT_EQ(waiter.state(), static_cast<uint32_t>(LLMOS_LANE_IDLE));
+}
+
+TEST_F(LaneWait, IoUringRefusesWhatItCannotDo) {
+  const TestDevice test;
+  const Lane lane(test);
+  Ring ring(8);
+  ASSERT_TRUE(ring.usable());
+  auto turn = sized<llmos_lane_turn>();
+  turn.flags = LLMOS_LANE_NONBLOCK;
+  ring.add(entry(lane, LLMOS_LANE_ACQUIRE, turn, 1));
+  ring.add(entry(lane, LLMOS_LANE_STAT, turn, 2));
+  auto bad = entry(lane, LLMOS_LANE_ACQUIRE, turn, 3);
+  memset(bad.cmd, 0xff, 8);
+  ring.add(bad);
+  ring.add(entry(lane, LLMOS_LANE_ACQUIRE, turn, 4, 1));
+  ring.enter(4, 10 * second);
+  auto results = completions(ring);
+  EXPECT_EQ(results[1], -EINVAL);
+  EXPECT_EQ(results[2], -ENOTTY);
+  EXPECT_EQ(results[3], -EFAULT);
+  EXPECT_EQ(results[4], -EINVAL);
+}
+
+TEST_F(LaneWait, IoUringsEndTakesTheCommandBack) {
+  const TestDevice test;
+  const Lane holder(test);
+  ASSERT_OK(holder.acquire());
+  for (const bool killed : {false, true}) {
+    Child child([&](Child::Parent& parent) {
+      const Lane waiter(test);
+      Ring ring(8);
+      auto turn = sized<llmos_lane_turn>();
+      ring.add(entry(waiter, LLMOS_LANE_ACQUIRE, turn, 1));
+      ring.enter(0);
+      EXPECT_EQ(waiter.state(), static_cast<uint32_t>(LLMOS_LANE_WAITING));
+      parent.tell();
+      if (killed) pause();
+    });
+    child.wait();
+    if (killed)
+      child.kill();
+    else
+      child.join();
+    EXPECT_TRUE(eventually([&] { return read_number(lanes_dir + "current") == 1; }, 20)) << killed;
+  }
+}
+
+// ---- what ends a turn ----
+
+TEST_F(LaneEnd, KillOfAHolderGivesTheTurnToTheNext) {
+  const TestDevice test;
+  const Lane waiter(test);
+  Child child([&](Child::Parent& parent) {
+    const Lane holder(test);
+    EXPECT_OK(holder.acquire());
+    parent.tell();
+    pause();
+  });
+  child.wait();
+  EXPECT_ERRNO(EAGAIN, waiter.try_acquire());
+  child.kill();
+  EXPECT_EQ(waiter.polled(10000), POLLIN);
+}
+
+TEST_F(LaneEnd, KillOfWaitersAndHoldersAtRandomMomentsLosesNothing) {
+  const TestDevice test("test", 2);
+  srand(1);
+  for (int round = 0; round < 40; round++) {
+    Child child([&](Child::Parent& parent) {
+      std::vector<std::thread> threads;
+      for (int i = 0; i < 4; i++)
+        threads.emplace_back([&] {
+          const Lane lane(test);
+          while (!lane.acquire() && !lane.yield(100 * ms) && !lane.release(1 * ms)) {
+          }
+        });
+      parent.tell();
+      for (auto& thread : threads) thread.join();
+    });
+    child.wait();
+    usleep(static_cast<useconds_t>(rand() % 20000));
+    child.kill();
+  }
+  EXPECT_TRUE(eventually([&] { return read_number(lanes_dir + "current") == 0; }));
+  const Lane first(test), second(test), third(test);
+  EXPECT_OK(first.try_acquire());
+  EXPECT_OK(second.try_acquire());
+  EXPECT_ERRNO(EAGAIN, third.try_acquire());
+}
+
+TEST_F(LaneEnd, ADescriptorThatWasPassedOnKeepsTheTurn) {
+  const TestDevice test;
+  const Lane waiter(test);
+  int sockets[2];
+  ASSERT_OK(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets));
+  Fd ours(sockets[0]), theirs(sockets[1]);
+  {
+    Lane holder(test);
+    ASSERT_OK(holder.acquire());
+    char byte = 0;
+    iovec data = {&byte, 1};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    msghdr message = {};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    *header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+    const int fd = holder.fd();
+    memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+    ASSERT_EQ(sendmsg(ours, &message, 0), 1);
+  }
+  EXPECT_ERRNO(ETIMEDOUT, waiter.acquire(50 * ms));
+  theirs.close();  // with the message in it
+  EXPECT_OK(waiter.acquire(10 * second));
+}
+
+TEST_F(LaneEnd, AStalledHolderLosesItsTurn) {
+  const Setting stall(lanes_dir + "stall_ms", "100");
+  const TestDevice test;
+  const Lane holder(test), waiter(test);
+  ASSERT_OK(holder.acquire());
+  EXPECT_OK(waiter.acquire(20 * second));
+  EXPECT_ERRNO(ESTALE, holder.yield(0));
+  EXPECT_GE(holder.stat().used_ns, 100 * ms);  // what it blocked is charged
+  EXPECT_EQ(holder.stat().lost, 1u);
+  EXPECT_OK(waiter.release());
+  EXPECT_OK(holder.acquire());
+  EXPECT_OK(holder.release());
+}
+
+TEST_F(LaneEnd, RemovalOfTheDeviceFailsEverybody) {
+  TestDevice test;
+  const Lane holder(test), sleeper(test), polling(test), ringing(test), idle(test);
+  Ring ring(8);
+  ASSERT_TRUE(ring.usable());
+  auto turn = sized<llmos_lane_turn>();
+  ASSERT_OK(holder.acquire());
+  EXPECT_ERRNO(EAGAIN, polling.try_acquire());
+  ring.add(entry(ringing, LLMOS_LANE_ACQUIRE, turn, 1));
+  ring.enter(0);
+  std::thread thread([&] { EXPECT_ERRNO(ENODEV, sleeper.acquire()); });
+  EXPECT_TRUE(eventually([&] { return sleeper.state() == LLMOS_LANE_WAITING; }));
+  ASSERT_OK(test.remove());
+  thread.join();
+  ring.enter(1, 10 * second);
+  EXPECT_EQ(completions(ring)[1], -ENODEV);
+  EXPECT_TRUE(polling.polled(10000) & POLLHUP);
+  EXPECT_ERRNO(ENODEV, polling.try_acquire());
+  EXPECT_ERRNO(ENODEV, holder.release(5 * ms));
+  EXPECT_ERRNO(ENODEV, idle.acquire());
+  EXPECT_EQ(idle.state(), static_cast<uint32_t>(LLMOS_LANE_GONE));
+
+  ASSERT_OK(test.add());  // lanes of before stay dead, new ones live
+  EXPECT_ERRNO(ENODEV, idle.acquire());
+  const Lane fresh(test);
+  EXPECT_OK(fresh.acquire());
+}
+
+// ---- order ----
+
+struct Ratio {
+  uint32_t first, second;
+  size_t lanes;
+};
+
+// Two groups with those weights and half of the lanes each: the first one's share of 30 s, in percent.
+double share_of_first(const Ratio& ratio) {
+  const TestDevice test;
+  const Cgroup one("lanes-one"), two("lanes-two");
+  GroupFiles(one).set("time.weight", "test " + std::to_string(ratio.first));
+  GroupFiles(two).set("time.weight", "test " + std::to_string(ratio.second));
+  Crowd crowd;
+  for (size_t i = 0; i < ratio.lanes; i++)
+    crowd.add(in_cgroup(i < ratio.lanes / 2 ? one : two, [&] { return Lane(test); }));
+  crowd.enter_all();
+  crowd.run(30 * second, 5 * ms);
+  const double first = static_cast<double>(crowd.used(0, ratio.lanes / 2));
+  return 100 * first / (first + static_cast<double>(crowd.used(ratio.lanes / 2, ratio.lanes)));
+}
+
+TEST_F(LaneFair, GroupsShareByWeight) {
+  const Setting slice(lanes_dir + "slice_us", "5000");
+  for (const Ratio ratio : {Ratio{100, 100, 2},
+                            {300, 700, 2},
+                            {100, 10000, 2},
+                            {300, 700, 20},
+                            {100, 10000, 200},
+                            {100, 100, 2000},
+                            {300, 700, 2000},
+                            {100, 10000, 2000}}) {
+    const double wanted = 100.0 * ratio.first / (ratio.first + ratio.second);
+    EXPECT_NEAR(share_of_first(ratio), wanted, 1.0)
+        << ratio.first << ":" << ratio.second << ", " << ratio.lanes << " lanes";
+  }
+}
+
+TEST_F(LaneFair, LanesOfAGroupShareByWeight) {
+  const Setting slice(lanes_dir + "slice_us", "5000");
+  const TestDevice test;
+  Crowd crowd;
+  for (const uint32_t weight : {100, 200, 700}) crowd.add(Lane(test, {.weight = weight}));
+  crowd.enter_all();
+  crowd.run(30 * second, 5 * ms);
+  const auto all = static_cast<double>(crowd.used(0, 3));
+  EXPECT_NEAR(100 * static_cast<double>(crowd.used(0, 1)) / all, 10, 1);
+  EXPECT_NEAR(100 * static_cast<double>(crowd.used(1, 2)) / all, 20, 1);
+}
+
+// A: 3 of 4, split evenly between its children; B: 1 of 4, however many lanes it has.
+TEST_F(LaneFair, NestedGroupsShareWhatTheirParentGets) {
+  const Setting slice(lanes_dir + "slice_us", "5000");
+  const TestDevice test;
+  const Cgroup a("lanes-a"), b("lanes-b"), left("left", a.path()), right("right", a.path());
+  GroupFiles(a).set("time.weight", "300");
+  Crowd crowd;
+  crowd.add(in_cgroup(left, [&] { return Lane(test); }));
+  for (int i = 0; i < 9; i++) crowd.add(in_cgroup(right, [&] { return Lane(test); }));
+  for (int i = 0; i < 30; i++) crowd.add(in_cgroup(b, [&] { return Lane(test); }));
+  crowd.enter_all();
+  crowd.run(30 * second, 5 * ms);
+  const auto all = static_cast<double>(crowd.used(0, 40));
+  EXPECT_NEAR(100 * static_cast<double>(crowd.used(0, 1)) / all, 37.5, 1);
+  EXPECT_NEAR(100 * static_cast<double>(crowd.used(1, 10)) / all, 37.5, 1);
+  EXPECT_NEAR(100 * static_cast<double>(crowd.used(10, 40)) / all, 25, 1);
+}
+
+TEST_F(LaneFair, AGroupThatSleptGetsNoCreditBeyondASlice) {
+  const Setting slice(lanes_dir + "slice_us", "5000");
+  const TestDevice test;
+  const Cgroup awake("lanes-awake"), sleepy("lanes-sleepy");
+  Crowd crowd;
+  const size_t one = crowd.add(in_cgroup(awake, [&] { return Lane(test); }));
+  const size_t two = crowd.add(in_cgroup(sleepy, [&] { return Lane(test); }));
+  crowd.enter_all();
+  crowd.run(1 * second, 5 * ms);
+  crowd.leave(two);
+  crowd.run(20 * second, 5 * ms);
+  const uint64_t one_before = crowd[one].stat().used_ns, two_before = crowd[two].stat().used_ns;
+  crowd.enter(two);
+  crowd.run(1 * second, 5 * ms);
+  const auto more = static_cast<int64_t>(crowd[two].stat().used_ns - two_before) -
+                    static_cast<int64_t>(crowd[one].stat().used_ns - one_before);
+  EXPECT_LE(std::abs(more), static_cast<int64_t>(100 * ms));  // a slice, and the machine's own pauses
+}
+
+TEST_F(LaneFair, TimeMaxIsAQuotaOfEachPeriod) {
+  const TestDevice test;
+  const Cgroup cgroup("lanes-limited");
+  const GroupFiles files(cgroup);
+  files.set("time.max", "test 10000 200000");
+  const Lane limited = in_cgroup(cgroup, [&] { return Lane(test); });
+  const Lane other(test);
+  ASSERT_OK(limited.acquire());
+  ASSERT_OK(limited.release(25 * ms));  // this period's, the next one's, and half of the third's
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_ERRNO(EAGAIN, limited.try_acquire());
+  EXPECT_OK(other.acquire());  // the device is free
+  EXPECT_OK(other.release());
+  EXPECT_EQ(limited.polled(10000), POLLIN);
+  const auto waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  EXPECT_GT(waited, 0.2);
+  EXPECT_LT(waited, 2.0);
+  EXPECT_NE(files.get("time.stat").find("test "), std::string::npos);
+  EXPECT_OK(limited.try_acquire());
+  EXPECT_OK(limited.release());
+  files.set("time.max", "test max");
+  EXPECT_OK(limited.acquire(5 * second));
+}
+
+TEST_F(LaneFair, OverrunsAreRecordedAndThenCostDouble) {
+  const Setting slice(lanes_dir + "slice_us", "50000");
+  const TestDevice test;
+  Crowd crowd;
+  const size_t good = crowd.add(Lane(test)), bad = crowd.add(Lane(test));
+  crowd.enter_all();
+  for (uint64_t done = 0; done < 200 * second;) {
+    int64_t budget = 1;
+    if (crowd[bad].state() == LLMOS_LANE_HOLDING) {
+      crowd[bad].try_acquire();
+      crowd[bad].try_yield(500 * ms);
+      done += 500 * ms;
+    } else {
+      crowd.turn(50 * ms, budget);
+      done += 50 * ms;
+    }
+  }
+  EXPECT_LE(crowd[good].stat().overruns, 2u);  // where the machine paused
+  EXPECT_GT(crowd[bad].stat().overruns, 10u);
+  const double share = static_cast<double>(crowd[bad].stat().used_ns) /
+                       static_cast<double>(crowd[good].stat().used_ns + crowd[bad].stat().used_ns);
+  EXPECT_NEAR(share, 1 / (1 + 1.9), 0.02);  // each 500 ms are charged as 950
+}
+
+TEST_F(Lanes, AHundredThousandLanes) {
+  const TestDevice test;
+  rlimit files = {120000, 120000};
+  ASSERT_OK(setrlimit(RLIMIT_NOFILE, &files));
+  const uint64_t limit = read_number(lanes_dir + "max");
+  {
+    std::vector<Fd> lanes;
+    const Lane holder(test);
+    ASSERT_OK(holder.acquire());
+    auto turn = sized<llmos_lane_turn>();
+    turn.flags = LLMOS_LANE_NONBLOCK;
+    while (lanes.size() + 1 < limit) {
+      lanes.emplace_back(lane_create("test"));
+      ASSERT_GE(lanes.back(), 0) << lanes.size() << ": " << error_name(errno);
+      ASSERT_ERRNO(EAGAIN, command(lanes.back(), LLMOS_LANE_ACQUIRE, turn));
+    }
+    EXPECT_ERRNO(ENOSPC, lane_create("test"));
+  }
+}
+
+}  // namespace
+}  // namespace llmos::guest
