@@ -59,7 +59,8 @@ class FaultInjection {
     if (fd_ < 0) return;
     char text[24];
     const int length = snprintf(text, sizeof(text), "%lu", n);
-    if (pwrite(fd_, text, length, 0) < 0) _exit(97);
+    for (int tries = 3; pwrite(fd_, text, length, 0) < 0; tries--)
+      if (!tries) _exit(97);  // the n-th may have been in this call
   }
 
  private:
@@ -152,7 +153,7 @@ static void be_worker(Shared& shared, const Options& options, const std::vector<
   if (options.faults) guest::must_write("/proc/self/make-it-fail", "1");
   guest::become(identity(process));
   prctl(PR_SET_DUMPABLE, 1);
-  catch_faults();
+  catch_faults(options.faults);
   World world(shared, options, process, post);
   Worker worker(world, calls);
   worker.prepare();
@@ -223,7 +224,8 @@ class Supervisor {
     running_--;
     shared_.pressing = false;
     if (info.si_code == CLD_EXITED && info.si_status == 0) return;
-    if (info.si_code == CLD_KILLED && info.si_status == SIGKILL) {
+    // With faults, the kernel may find no page for a signal's frame; what it did wrong itself KASAN would tell.
+    if (info.si_code == CLD_KILLED && (info.si_status == SIGKILL || (options_.faults && info.si_status == SIGSEGV))) {
       killed_++;
       start(process);
       return;

@@ -61,7 +61,8 @@ void Machine::prepare_faults() {
     guest::must_write(folder + "/task-filter", "Y");
     guest::must_write(folder + (kind == "failslab" ? "/ignore-gfp-wait" : "/min-order"), "0");
   }
-  guest::must_write("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "0");
+  for (const char* kind : {"wait", "highmem"})
+    guest::must_write(std::string("/sys/kernel/debug/fail_page_alloc/ignore-gfp-") + kind, "0");
 }
 
 Machine::Machine(const Options& options) : options_(options) {

@@ -114,15 +114,20 @@ FaultPoint& fault_point() {
   return point;
 }
 
+static bool faults_injected;
+
 static void on_fault(int signal, siginfo_t* info, void*) {
   if (fault_point().armed) siglongjmp(fault_point().place, 1);
+  if (faults_injected && info->si_code == SI_KERNEL) return;  // it could not write to its part of the stack, or to rseq
   char text[96];
-  const int length = snprintf(text, sizeof(text), "fuzz: signal %d at %p outside of a call\n", signal, info->si_addr);
+  const int length = snprintf(text, sizeof(text), "fuzz: signal %d, code %d, at %p outside of a call\n", signal,
+                              info->si_code, info->si_addr);
   if (write(2, text, length) < 0) _exit(98);
   _exit(99);
 }
 
-void catch_faults() {
+void catch_faults(bool injected) {
+  faults_injected = injected;
   struct sigaction action = {};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;

@@ -120,6 +120,6 @@ bool survives(Access access) {
   point.armed = false;
   return !faulted;
 }
-void catch_faults();  // once per process
+void catch_faults(bool injected);  // once per process; will allocations of the kernel be made to fail?
 
 }  // namespace llmos::fuzz
