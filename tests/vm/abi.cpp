@@ -84,9 +84,10 @@ TEST_F(Abi, QueryTellsWhatThereIs) {
   args.features = LLMOS_FEATURE_MODELS | LLMOS_FEATURE_GRANTS;
   ASSERT_EQ(command(fd, LLMOS_QUERY, args), 0);
   EXPECT_EQ(args.abi, uint32_t{LLMOS_ABI_VERSION});
-  EXPECT_EQ(args.features & (LLMOS_FEATURE_MODELS | LLMOS_FEATURE_GRANTS | LLMOS_FEATURE_EVICTION |
-                             LLMOS_FEATURE_SIGNATURES | LLMOS_FEATURE_DMABUF | LLMOS_FEATURE_AUDIT),
-            args.features);
+  const uint64_t always = LLMOS_FEATURE_MODELS | LLMOS_FEATURE_GRANTS | LLMOS_FEATURE_EVICTION |
+                          LLMOS_FEATURE_SIGNATURES | LLMOS_FEATURE_DMABUF | LLMOS_FEATURE_AUDIT |
+                          LLMOS_FEATURE_DEVICES | LLMOS_FEATURE_LANES;
+  EXPECT_EQ(args.features & ~uint64_t{LLMOS_FEATURE_HOOKS}, always) << "hooks depend on the kernel";
   EXPECT_EQ(args.page_size, huge_page);
   EXPECT_EQ(args.memory_max, read_number(memory_max_file));
   EXPECT_EQ(args.memory_current, memory_current());

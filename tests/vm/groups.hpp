@@ -53,6 +53,8 @@ std::string line_of(const std::string& path, const std::string& id);
 uint64_t bytes_of(const std::string& path, const std::string& id);  // "max" is UINT64_MAX
 uint64_t event_of(const Cgroup& cgroup, const std::string& id, const std::string& name);
 
+void mount_groups();  // where they are not yet
+
 // The groups are mounted, and at the end no byte is charged that was not before.
 class GroupTest : public ModuleTest {
  protected:

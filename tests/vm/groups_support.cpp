@@ -104,12 +104,16 @@ uint64_t event_of(const Cgroup& cgroup, const std::string& id, const std::string
   throw std::runtime_error("no event " + name);
 }
 
-void GroupTest::SetUp() {
-  ModuleTest::SetUp();
+void mount_groups() {
   struct statfs fs;
   if (statfs(groups_dir.c_str(), &fs)) throw_errno(groups_dir);
   if (fs.f_type != LLMOS_GROUPS_MAGIC && mount("none", groups_dir.c_str(), LLMOS_GROUPS_FSTYPE, 0, nullptr))
     throw_errno("mounting " + groups_dir);
+}
+
+void GroupTest::SetUp() {
+  ModuleTest::SetUp();
+  mount_groups();
 }
 
 }  // namespace llmos::guest

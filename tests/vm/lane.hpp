@@ -4,12 +4,12 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/mount.h>
 
 #include <cstdint>
 #include <cstring>
 #include <string>
 
+#include "groups.hpp"
 #include "guest.hpp"
 #include "system.hpp"
 
@@ -20,8 +20,7 @@ namespace llmos::guest {
 #define ASSERT_OK(...) ASSERT_ERRNO(0, __VA_ARGS__)
 
 inline constexpr uint64_t us = 1000, ms = 1000 * us, second = 1000 * ms;
-inline const std::string lanes_dir = "/sys/fs/llmos/lanes/", hooks_dir = "/sys/fs/llmos/hooks/",
-                         groups_dir = "/sys/fs/llmos/groups";
+inline const std::string lanes_dir = "/sys/fs/llmos/lanes/", hooks_dir = "/sys/fs/llmos/hooks/";
 
 // A device that exists while this does. No work is done on it: tests report what time they like.
 class TestDevice {
@@ -166,8 +165,7 @@ class Crowd {
 class GroupFiles {
  public:
   explicit GroupFiles(const Cgroup& cgroup) : path_(groups_dir + cgroup.path().substr(strlen("/sys/fs/cgroup"))) {
-    if (!exists(groups_dir + "/time.weight") && mount("none", groups_dir.c_str(), LLMOS_GROUPS_FSTYPE, 0, nullptr))
-      throw_errno("mount " + groups_dir);
+    mount_groups();
   }
   void set(const std::string& file, const std::string& text) const { must_write(path_ + "/" + file, text); }
   std::string get(const std::string& file) const { return read_file(path_ + "/" + file); }

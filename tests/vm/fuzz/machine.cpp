@@ -55,9 +55,9 @@ void Machine::prepare_cgroups() {
 
 // Only threads that ask for it are hit; see FaultInjection.
 void Machine::prepare_faults() {
+  guest::must_shell("for file in /sys/kernel/debug/fail*/verbose; do echo 0 >$file; done");
   for (const std::string kind : {"failslab", "fail_page_alloc"}) {
     const std::string folder = "/sys/kernel/debug/" + kind;
-    guest::must_write(folder + "/verbose", "0");
     guest::must_write(folder + "/task-filter", "Y");
     guest::must_write(folder + (kind == "failslab" ? "/ignore-gfp-wait" : "/min-order"), "0");
   }
