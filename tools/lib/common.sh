@@ -125,6 +125,6 @@ give_to_owner() {
 # release_root ROOT: undo mount_root, so that ROOT can be copied or removed.
 release_root() {
   umount --recursive --lazy "$1/dev"
-  umount "$1/proc" "$1/tmp" "$1$cache" "$1$checkout"
+  umount "$1$cache" "$1$checkout" "$1/tmp" "$1/proc" # either may lie below /tmp
   if mountpoint -q "$1/etc/resolv.conf"; then umount "$1/etc/resolv.conf"; fi
 }
