@@ -148,6 +148,7 @@ static guest::Identity identity(unsigned process) {
 static void be_worker(Shared& shared, const Options& options, const std::vector<Call>& calls, unsigned process,
                       std::array<int, 2> post) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  setpgid(0, 0);
   for (int harmless : {SIGPIPE, SIGIO, SIGURG}) signal(harmless, SIG_IGN);
   guest::write_file("/proc/self/oom_score_adj", "0");
   if (options.faults) guest::must_write("/proc/self/make-it-fail", "1");
@@ -179,6 +180,7 @@ class Supervisor {
     }
     for (unsigned process = 0; process < options_.processes; process++)
       if (shared_.stop && shared_.pid[process] > 0) kill(shared_.pid[process], SIGKILL);
+    for (const pid_t group : groups_) kill(-group, SIGKILL);  // orphans of workers may sleep for ever
     while (wait(nullptr) > 0) {
     }
     for (const int end : post_) close(end);  // with the descriptors that nobody received
@@ -200,6 +202,8 @@ class Supervisor {
         _exit(96);
       }
     }
+    setpgid(child, child);
+    groups_.push_back(child);
     shared_.pid[process] = child;
     progress_[process] = Clock::now();
     running_++;
@@ -257,6 +261,7 @@ class Supervisor {
   const Options& options_;
   const std::vector<Call>& calls_;
   std::array<int, 2> post_;
+  std::vector<pid_t> groups_;  // of processes: one for each worker that ever was
   std::array<uint64_t, processes_max> done_ = {};
   std::array<Clock::time_point, processes_max> progress_ = {};
   unsigned running_ = 0, killed_ = 0;
