@@ -93,7 +93,7 @@ static long revoke_own(World& world, Random& random) {
   const bool touched = random.chance(70), shared = random.chance(70);
   const int device = world.fd(random, Kind::device);
 
-  const Fd fd(open((guest::models_dir + "/" + args.name).c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd fd = set_aside(Fd(open((guest::models_dir + "/" + args.name).c_str(), O_RDONLY | O_CLOEXEC)));
   struct stat stat;
   if (fd < 0 || fstat(fd, &stat)) return -errno;
   const size_t size = stat.st_size;
