@@ -3,17 +3,30 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <climits>
 #include <cstdio>
 #include <cstring>
+#include <new>
 
 namespace llmos::fuzz {
 
 using guest::page;
 
-alignas(page) static thread_local std::byte scratch_buffer[World::buffer_size];
+// The thread's buffer. No page follows it: a call that is told a length beyond its end must not reach what is ours.
+static std::byte* scratch() {
+  static thread_local std::byte* const buffer = [] {
+    void* const where =
+        mmap(nullptr, World::buffer_size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (where == MAP_FAILED) throw std::bad_alloc();
+    auto* const begin = static_cast<std::byte*>(where);
+    if (mprotect(begin + World::buffer_size, page, PROT_NONE)) throw std::bad_alloc();
+    return begin;
+  }();
+  return buffer;
+}
 
 World::World(Shared& shared, const Options& options, unsigned process, std::array<int, 2> post)
     : shared(shared), options(options), process(process), post(post) {
@@ -71,8 +84,8 @@ void* World::buffer(Random& random) const {
     case 0: return reinterpret_cast<void*>(garbage);
     case 1:
     case 2: return place;
-    case 3: return scratch_buffer + offset;
-    default: return scratch_buffer;
+    case 3: return scratch() + offset;
+    default: return scratch();
   }
 }
 

@@ -76,7 +76,7 @@ class World {
   void name(Random& random, char (&out)[LLMOS_NAME_SIZE]) const;
   std::string path(Random& random) const;
 
-  void* buffer(Random& random) const;  // to read into or write from: 64 KiB that are there, mostly
+  void* buffer(Random& random) const;  // to read into or write from: 64 KiB that are there and end at a hole, mostly
   static constexpr size_t buffer_size = 64 * guest::KiB;
 
   // Something that must not happen did: stops all processes, and fails the run with this text.
