@@ -163,9 +163,11 @@ static long duplicate(World& world, Random& random) {
   return world.keep(random, kind, fcntl(world.fd(random, kind), F_DUPFD_CLOEXEC, 0));
 }
 
+// O_NONBLOCK, because now and then it is a pipe, which nobody may ever write to.
 static long reopen(World& world, Random& random) {
   const std::string path = "/proc/self/fd/" + std::to_string(world.fd(random, model_or_loader(random)));
-  return world.keep(random, Kind::model, open(path.c_str(), random.pick({O_RDONLY, O_RDONLY, O_RDWR, O_PATH}) | O_CLOEXEC));
+  const int flags = random.pick({O_RDONLY, O_RDONLY, O_RDWR, O_PATH}) | O_CLOEXEC | O_NONBLOCK;
+  return world.keep(random, Kind::model, open(path.c_str(), flags));
 }
 
 static long close_one(World& world, Random& random) {
