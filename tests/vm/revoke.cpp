@@ -370,5 +370,46 @@ TEST_P(RevokeRace, WithFaultsLeavesNothingMapped) {
 INSTANTIATE_TEST_SUITE_P(Pages, RevokeRace, testing::Bool(),
                          [](const auto& info) { return info.param ? "Small" : "Huge"; });
 
+// Faults on models sleep at the beginning of that function while this lives: the module of tests/vm/sleeper.
+class SleepingFaults {
+ public:
+  explicit SleepingFaults(const std::string& function) { must_shell("modprobe llmos-sleeper ms=1000 function=" + function); }
+  ~SleepingFaults() { shell("rmmod llmos-sleeper"); }
+  SleepingFaults(const SleepingFaults&) = delete;
+  SleepingFaults& operator=(const SleepingFaults&) = delete;
+
+  static bool sleeps(pid_t pid) {
+    return read_file("/proc/" + std::to_string(pid) + "/stack").find("[llmos_sleeper]") != std::string::npos;
+  }
+};
+
+class RevokeSleepingFault : public ModuleTest, public testing::WithParamInterface<std::string> {};
+
+// The race above cannot delay a fault beyond a grace period of RCU, which may hide that nothing else waits for it.
+TEST_P(RevokeSleepingFault, LeavesNothingMapped) {
+  if (!exists("/sys/kernel/tracing/available_filter_functions")) GTEST_SKIP() << "this kernel has no function tracing";
+  make_model("model", huge_page);
+  const SleepingFaults faults(GetParam());
+  Child user([](Child::Parent& parent) {
+    const Mapping map(open_model("model"), huge_page);
+    parent.tell();
+    map.signal_at(0);
+    parent.wait();
+    int64_t present = 0;
+    for (const uint64_t frame : page_frames(map.data(), huge_page)) present += frame != 0;
+    parent.tell(present);
+  });
+  user.wait();
+  ASSERT_TRUE(eventually([&] { return SleepingFaults::sleeps(user.pid()); }));
+  EXPECT_EQ(revoke("model", LLMOS_SUBJECT_PID, user.pid()), 1u);
+  user.tell();
+  EXPECT_EQ(user.wait(), 0);
+  user.join();
+}
+
+// In ->fault, and behind it.
+INSTANTIATE_TEST_SUITE_P(In, RevokeSleepingFault, testing::Values("filemap_fault", "finish_fault"),
+                         [](const auto& info) { return info.param; });
+
 }  // namespace
 }  // namespace llmos::guest
