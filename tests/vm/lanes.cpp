@@ -331,9 +331,9 @@ TEST_F(LaneWait, IoUringsEndTakesTheCommandBack) {
 
 // ---- what ends a turn ----
 
-// At once: the slice is so long that the watchdog, which would do it too, does not look before.
+// At once: times are so long that the watchdog, which would do it too, does not look before.
 TEST_F(LaneEnd, KillOfAHolderGivesTheTurnToTheNext) {
-  const Setting slice(lanes_dir + "slice_us", "10000000");
+  const Setting slice(lanes_dir + "slice_us", "10000000"), claim(lanes_dir + "claim_ms", "60000");
   const TestDevice test;
   const Lane waiter(test);
   Child child([&](Child::Parent& parent) {
@@ -397,7 +397,7 @@ TEST_F(LaneEnd, KillOfWaitersAndHoldersAtRandomMomentsLosesNothing) {
 }
 
 TEST_F(LaneEnd, ADescriptorThatWasPassedOnKeepsTheTurn) {
-  const Setting slice(lanes_dir + "slice_us", "10000000");
+  const Setting slice(lanes_dir + "slice_us", "10000000"), claim(lanes_dir + "claim_ms", "60000");
   const TestDevice test;
   const Lane waiter(test);
   int sockets[2];
