@@ -67,7 +67,8 @@ struct llmos_share {
 	u64 period_start_ns;
 	u64 period_used_ns;
 	u64 throttled_at_ns;
-	struct list_head throttled;		/* in lanes->throttled */
+	struct rb_node throttled;		/* in lanes->throttled */
+	u64 refill_at_ns;			/* its key: not after the end of the period */
 
 	/* beyond time.stat; this group and all below it */
 	u64 waited_ns;
@@ -84,7 +85,7 @@ struct llmos_lanes {
 	unsigned int since_aged;	/* turns since one was given by age */
 	struct list_head all;		/* lanes */
 	struct list_head holders;	/* lanes that have a turn */
-	struct list_head throttled;	/* shares */
+	struct rb_root_cached throttled;	/* shares, by when they are to be looked at */
 	struct delayed_work watchdog;
 	u64 watch_at_ns;		/* U64_MAX: not armed */
 	u64 used_ns;

@@ -260,7 +260,7 @@ int llmos_lanes_init(struct llmos_device *device)
 	spin_lock_init(&lanes->lock);
 	INIT_LIST_HEAD(&lanes->all);
 	INIT_LIST_HEAD(&lanes->holders);
-	INIT_LIST_HEAD(&lanes->throttled);
+	lanes->throttled = RB_ROOT_CACHED;
 	INIT_DELAYED_WORK(&lanes->watchdog, watchdog_run);
 	lanes->watch_at_ns = U64_MAX;
 	llmos_share_setup(&lanes->root, lanes, NULL);

@@ -66,7 +66,7 @@ static void rank_erase(struct llmos_entity *entity, enum llmos_order order)
 
 static bool share_throttled(const struct llmos_share *share)
 {
-	return !list_empty(&share->throttled);
+	return !RB_EMPTY_NODE(&share->throttled);
 }
 
 /* Does the share stand in that order of its parent, and where? */
@@ -183,6 +183,32 @@ struct llmos_lane *llmos_share_first(struct llmos_share *share, enum llmos_order
 
 /* ---- time.max ---- */
 
+static bool refill_before(struct rb_node *a, const struct rb_node *b)
+{
+	return rb_entry(a, struct llmos_share, throttled)->refill_at_ns <
+	       rb_entry(b, struct llmos_share, throttled)->refill_at_ns;
+}
+
+/* Throttled groups cost the turns of others nothing until they are due. */
+static void throttled_insert(struct llmos_share *share)
+{
+	share->refill_at_ns = share->period_start_ns + share->period_ns;
+	rb_add_cached(&share->throttled, &share->lanes->throttled, refill_before);
+}
+
+static void throttled_erase(struct llmos_share *share)
+{
+	rb_erase_cached(&share->throttled, &share->lanes->throttled);
+	RB_CLEAR_NODE(&share->throttled);
+}
+
+static struct llmos_share *throttled_first(struct llmos_lanes *lanes)
+{
+	struct rb_node *node = rb_first_cached(&lanes->throttled);
+
+	return node ? rb_entry(node, struct llmos_share, throttled) : NULL;
+}
+
 static void share_refresh(struct llmos_share *share)
 {
 	enum llmos_order order;
@@ -199,14 +225,14 @@ static void share_refresh(struct llmos_share *share)
 static void share_throttle(struct llmos_share *share, u64 now)
 {
 	share->throttled_at_ns = now;
-	list_add_tail(&share->throttled, &share->lanes->throttled);
+	throttled_insert(share);
 	atomic64_inc(&gd_of(share)->time_throttled);
 	share_refresh(share);
 }
 
 static void share_unthrottle(struct llmos_share *share, u64 now)
 {
-	list_del_init(&share->throttled);
+	throttled_erase(share);
 	atomic64_add(now - share->throttled_at_ns, &gd_of(share)->time_throttled_ns);
 	share_refresh(share);
 }
@@ -260,17 +286,18 @@ bool llmos_entity_throttled(const struct llmos_entity *entity)
 /* Shares whose period has come get their turns back. */
 u64 llmos_shares_refill(struct llmos_lanes *lanes, u64 now)
 {
-	struct llmos_share *share, *next;
-	u64 at = U64_MAX;
+	struct llmos_share *share;
 
-	list_for_each_entry_safe(share, next, &lanes->throttled, throttled) {
+	while ((share = throttled_first(lanes)) && share->refill_at_ns <= now) {
 		share_refill(share, now);
-		if (!share_spent(share))
+		if (share_spent(share)) {
+			throttled_erase(share);
+			throttled_insert(share);
+		} else {
 			share_unthrottle(share, now);
-		else
-			at = min(at, share->period_start_ns + share->period_ns);
+		}
 	}
-	return at;
+	return share ? share->refill_at_ns : U64_MAX;
 }
 
 /* ---- what is used ---- */
@@ -311,7 +338,7 @@ void llmos_share_setup(struct llmos_share *share, struct llmos_lanes *lanes,
 	share->entity.is_share = true;
 	share->lanes = lanes;
 	share->depth = parent ? parent->depth + 1 : 0;
-	INIT_LIST_HEAD(&share->throttled);
+	RB_CLEAR_NODE(&share->throttled);
 	for (order = 0; order < LLMOS_ORDERS; order++)
 		share->order[order] = RB_ROOT_CACHED;
 }
@@ -329,7 +356,11 @@ static void share_set_max(struct llmos_share *share, u64 quota_us, u64 period_us
 	share->period_start_ns = now;
 	if (!limited)
 		share->period_used_ns = 0;
-	if (share_throttled(share) && !share_spent(share))
+	if (!share_throttled(share))
+		return;
+	throttled_erase(share);
+	throttled_insert(share);
+	if (!share_spent(share))
 		share_unthrottle(share, now);
 }
 
@@ -368,7 +399,8 @@ void llmos_share_exit(struct llmos_group_device *gd)
 	struct llmos_lanes *lanes = &gd->device->lanes;
 
 	spin_lock_bh(&lanes->lock);
-	list_del_init(&gd->share.throttled);
+	if (share_throttled(&gd->share))
+		throttled_erase(&gd->share);
 	WARN_ON_ONCE(entity_wants_time(&gd->share.entity));
 	spin_unlock_bh(&lanes->lock);
 }
