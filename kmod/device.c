@@ -10,6 +10,7 @@
 #include <linux/cpumask.h>
 #include <linux/idr.h>
 #include <linux/kobject.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
@@ -258,13 +259,28 @@ static ssize_t memory_current_show(struct kobject *kobj, struct kobj_attribute *
 	return sysfs_emit(buf, "%llu\n", llmos_group_root_current(device_of(kobj)));
 }
 
+static ssize_t lanes_stat_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	struct llmos_lanes_stat stat;
+
+	llmos_lanes_stat(device_of(kobj), &stat);
+	return sysfs_emit(buf, "running %u\nwaiting %u\nused_usec %llu\noverruns %llu\nlost %llu\n",
+			  stat.running, stat.waiting, div_u64(stat.used_ns, NSEC_PER_USEC),
+			  stat.overruns, stat.lost);
+}
+
 static struct kobj_attribute kind_attr = __ATTR_RO(kind);
 static struct kobj_attribute memory_attr = __ATTR_RW(memory);
 static struct kobj_attribute slots_attr = __ATTR_RW(slots);
-/* Not by __ATTR(), which would expand "current". */
+/* Not by __ATTR(): names with a dot, and "current" would be expanded. */
 static struct kobj_attribute memory_current_attr = {
 	.attr = { .name = "memory.current", .mode = 0444 },
 	.show = memory_current_show,
+};
+
+static struct kobj_attribute lanes_stat_attr = {
+	.attr = { .name = "lanes.stat", .mode = 0444 },
+	.show = lanes_stat_show,
 };
 
 static struct attribute *dir_attrs[] = {
@@ -272,6 +288,7 @@ static struct attribute *dir_attrs[] = {
 	&memory_attr.attr,
 	&slots_attr.attr,
 	&memory_current_attr.attr,
+	&lanes_stat_attr.attr,
 	NULL,
 };
 ATTRIBUTE_GROUPS(dir);

@@ -428,6 +428,7 @@ static int lane_release_file(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/* As charges do; who may look into the process finds its lanes so. */
 static void lane_show(struct seq_file *seq, struct file *file)
 {
 	static const char *const states[] = { "idle", "waiting", "holding", "gone" };
@@ -436,6 +437,13 @@ static void lane_show(struct seq_file *seq, struct file *file)
 	lane_stat(file->private_data, &stat);
 	seq_printf(seq, "llmos-lane:\t%llu\nllmos-device:\t%s\nllmos-state:\t%s\n", stat.id,
 		   stat.device, states[stat.state]);
+	seq_printf(seq, "llmos-name:\t%s\nllmos-group:\t%llu\nllmos-weight:\t%u\nllmos-class:\t%u\n",
+		   stat.name, stat.cgroup, stat.weight, stat.lane_class);
+	seq_printf(seq, "llmos-deadline-ns:\t%llu\nllmos-cost-ns:\t%llu\nllmos-slice-ns:\t%llu\n",
+		   stat.deadline_ns, stat.cost_ns, stat.slice_ns);
+	seq_printf(seq, "llmos-used-ns:\t%llu\nllmos-waited-ns:\t%llu\nllmos-turns:\t%llu\n",
+		   stat.used_ns, stat.waited_ns, stat.turns);
+	seq_printf(seq, "llmos-overruns:\t%u\nllmos-lost:\t%u\n", stat.overruns, stat.lost);
 }
 
 static const struct file_operations lane_fops = {

@@ -22,7 +22,12 @@ typedef struct llmos_device_info {
 	uint64_t memory;	/* bytes, or LLMOS_DEVICE_MEMORY_UNKNOWN */
 	uint64_t memory_current; /* bytes charged, by everybody */
 	uint32_t slots;		/* lanes that may run at once */
+	uint32_t running;	/* lanes that have a turn */
+	uint32_t waiting;	/* lanes that wait for one */
 	uint32_t reserved;
+	uint64_t used_ns;	/* device time that was charged, in all */
+	uint64_t overruns;	/* turns that went far beyond their slice */
+	uint64_t lost;		/* turns taken from holders that stalled */
 } llmos_device_info;
 
 /* Calls `each` once per device; stops with its result when that is not 0. */

@@ -18,11 +18,14 @@ struct Device {
   uint64_t memory = unknown;
   uint64_t memory_current = 0;
   uint32_t slots = 1;
+  uint32_t running = 0, waiting = 0;  // lanes that have a turn, that wait for one
+  uint64_t used_ns = 0, overruns = 0, lost = 0;
 
   static std::vector<Device> list() {
     std::vector<Device> devices;
     detail::Callback callback([&](const llmos_device_info* info) {
-      devices.push_back({info->id, info->kind, info->memory, info->memory_current, info->slots});
+      devices.push_back({info->id, info->kind, info->memory, info->memory_current, info->slots, info->running,
+                         info->waiting, info->used_ns, info->overruns, info->lost});
       return true;
     });
     callback.finish(llmos_devices(callback.invoke<const llmos_device_info*>, &callback));

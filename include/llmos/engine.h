@@ -29,6 +29,10 @@ typedef struct llmos_session llmos_session;
 #define LLMOS_CACHE_Q8_0	1	/* in 8 bits, a scale for every 32: half the memory */
 
 #define LLMOS_ENGINE_PIN	(1U << 0)	/* bind each worker thread to one CPU */
+/* Share the device: a lane named as the model takes a turn for each batch, so that
+ * engines of different cgroups share device time by their groups' time.weight.
+ * Needs the kernel module (ENODEV). */
+#define LLMOS_ENGINE_SHARE	(1U << 1)
 
 /* Zero everything, set size to sizeof() and then what is to differ. */
 typedef struct llmos_engine_options {

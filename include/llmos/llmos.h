@@ -257,5 +257,6 @@ LLMOS_API int llmos_nodes(llmos_node_fn each, void *context);
 
 #include "device.h"
 #include "engine.h"
+#include "lane.h"
 
 #endif /* LLMOS_LLMOS_H */

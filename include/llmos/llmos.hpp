@@ -542,5 +542,6 @@ class Store {
 
 #include "device.hpp"
 #include "engine.hpp"
+#include "lane.hpp"
 
 #endif  // LLMOS_LLMOS_HPP

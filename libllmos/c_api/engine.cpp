@@ -40,10 +40,11 @@ EngineOptions to_options(const llmos_engine_options* given) {
   const llmos_engine_options c = sized(given, "options");
   if (c.device) options.backend.device = c.device;
   if (c.kernels) options.backend.kernels = c.kernels;
-  if (c.flags & ~LLMOS_ENGINE_PIN) fail(EINVAL, "the engine flags {:#x} are not all known", c.flags);
+  if (c.flags & ~(LLMOS_ENGINE_PIN | LLMOS_ENGINE_SHARE)) fail(EINVAL, "the engine flags {:#x} are not all known", c.flags);
   if (c.cache_type > LLMOS_CACHE_Q8_0) fail(EINVAL, "there is no cache type {}", c.cache_type);
   options.backend.threads = c.threads;
   options.backend.pin = c.flags & LLMOS_ENGINE_PIN;
+  options.device_share = c.flags & LLMOS_ENGINE_SHARE;
   options.cache_type = c.cache_type == LLMOS_CACHE_Q8_0 ? CacheType::q8_0 : CacheType::f16;
   if (c.batch_tokens) options.batch_tokens = c.batch_tokens;
   options.context = c.context;
@@ -68,7 +69,9 @@ int llmos_engine_open(llmos_model* model, const llmos_engine_options* options, l
     need(model, "model");
     need(engine, "engine");
     const std::shared_ptr<Model>& owner = model->model;
-    auto made = std::make_shared<Engine>(owner->bytes(), owner, to_options(options), index_of(*model));
+    EngineOptions ours = to_options(options);
+    ours.lane_name = owner->name();
+    auto made = std::make_shared<Engine>(owner->bytes(), owner, ours, index_of(*model));
     *engine = new llmos_engine{std::move(made)};
   });
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Devices, charges and groups of the kernel module.
+// Devices, charges, groups and lanes of the kernel module.
 #pragma once
 
 #include <llmos/llmos.h>
 
+#include <iosfwd>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,19 @@ void device_set(const std::string& id, uint64_t memory, uint32_t slots);
 
 int charge_open(const std::string& device, uint64_t bytes, uint64_t* group);
 void charge_set(int fd, uint64_t bytes, uint64_t* group);
+
+int lane_open(llmos_lane_create lane);
+// One of LLMOS_LANE_ACQUIRE, _YIELD, _RELEASE, _CANCEL: 0, or the errno, which is often no failure.
+int lane_turn(int lane, unsigned long request, llmos_lane_turn& turn);
+std::string lane_refusal(int code);  // in words
+struct llmos_lane_stat lane_stat(int lane);
+
+struct LaneOfProcess {
+  struct llmos_lane_stat lane;
+  pid_t pid;
+};
+std::vector<LaneOfProcess> lanes();
+struct llmos_lane_stat read_lane_fdinfo(std::istream& in);
 
 std::string group_read(const std::string& group, const std::string& control);
 void group_write(const std::string& group, const std::string& control, const std::string& lines);

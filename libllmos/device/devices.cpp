@@ -43,6 +43,15 @@ llmos_device_info info_of(const fs::path& folder) {
   info.memory = number(folder / "memory");
   info.memory_current = number(folder / "memory.current");
   info.slots = static_cast<uint32_t>(number(folder / "slots"));
+  std::ifstream lanes(folder / "lanes.stat");
+  uint64_t value;
+  for (std::string key; lanes >> key >> value;) {
+    if (key == "running") info.running = static_cast<uint32_t>(value);
+    if (key == "waiting") info.waiting = static_cast<uint32_t>(value);
+    if (key == "used_usec") info.used_ns = value * 1000;
+    if (key == "overruns") info.overruns = value;
+    if (key == "lost") info.lost = value;
+  }
   return info;
 }
 

@@ -42,6 +42,22 @@ struct Engine::Wanted {
   uint32_t row;
 };
 
+// While it lives, the engine has a turn on its device, if it takes turns.
+class Engine::Turn {
+ public:
+  Turn(Turns* turns, const std::function<bool()>& cancelled) : turns_(turns) {
+    if (turns_) turns_->begin(cancelled);
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() {
+    if (turns_) turns_->end();
+  }
+
+ private:
+  Turns* turns_;
+};
+
 Sequence::Sequence(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), pages_(engine_->cache_) {}
 
 void Sequence::rewind(size_t position) {
@@ -58,6 +74,7 @@ Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owne
       config_(read_config(gguf_)),
       context_(choose_context(config_, options)),
       backend_(make_backend(options.backend)),
+      turns_(options.device_share ? std::make_unique<Turns>(options.backend.device, options.lane_name) : nullptr),
       weights_(read_weights(gguf_, config_, *backend_)),
       cache_(
           *backend_, backend_->cache_layout(options.cache_type, config_.layers, config_.kv_heads, config_.head_size),
@@ -73,11 +90,14 @@ void Engine::step(std::span<const Feed> feeds, const Progress& progress) {
 
   const auto sum = [](size_t total, const Feed& feed) { return total + feed.tokens.size(); };
   const size_t total = std::accumulate(feeds.begin(), feeds.end(), size_t{0}, sum);
-  const Awake awake(*backend_);
   std::vector<size_t> done(feeds.size());
   for (size_t count = 0; count < total;) {
     const std::vector<Piece> batch = next_batch(feeds, done);
-    run_batch(feeds, batch);
+    {
+      const Turn turn(turns_.get(), [&] { return cancelled(feeds, batch); });
+      const Awake awake(*backend_);
+      run_batch(feeds, batch);
+    }
     for (const Piece& piece : batch) count += piece.count;
     if (progress && !progress(count, total)) fail(ECANCELED, "cancelled after {} of {} tokens", count, total);
   }
@@ -113,6 +133,13 @@ std::vector<Engine::Piece> Engine::next_batch(std::span<const Feed> feeds, std::
   return batch;
 }
 
+// Each is told once.
+bool Engine::cancelled(std::span<const Feed> feeds, std::span<const Piece> batch) const {
+  return std::any_of(batch.begin(), batch.end(), [&](const Piece& piece) {
+    return feeds[piece.feed].sequence->cancelled_.exchange(false, std::memory_order_relaxed);
+  });
+}
+
 void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch) {
   std::vector<int32_t> tokens;
   std::vector<Run> runs;
@@ -129,11 +156,7 @@ void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch
       tokens.push_back(feed.tokens[i]);
     }
   }
-  forward_.run(tokens, runs, [&] {
-    return std::none_of(batch.begin(), batch.end(), [&](const Piece& piece) {
-      return feeds[piece.feed].sequence->cancelled_.exchange(false, std::memory_order_relaxed);
-    });
-  });
+  forward_.run(tokens, runs, [&] { return !cancelled(feeds, batch); });
   for (const Piece& piece : batch) feeds[piece.feed].sequence->position_ += piece.count;
   hand_out(logits, config_.vocabulary, [&](auto rows, float* out) { forward_.logits(rows, out); });
   hand_out(states, config_.width, [&](auto rows, float* out) { forward_.states(rows, out); });

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "device/turns.hpp"
 #include "engine/kv_cache.hpp"
 #include "engine/prepared.hpp"
 #include "format/gguf.hpp"
@@ -30,6 +31,8 @@ struct EngineOptions {
   size_t cache_bytes = 0;  // for all sequences together; 0: four full contexts
   CacheType cache_type = CacheType::f16;
   size_t batch_tokens = 512;  // tokens that go through the layers at once
+  bool device_share = false;  // a lane of the kernel's device takes a turn for each batch
+  std::string lane_name;      // of that lane
 };
 
 class Engine;
@@ -86,17 +89,20 @@ class Engine {
   //   EINVAL     an unknown token, a sequence of another engine or twice in one step, or no token
   //   ENOSPC     a sequence would outgrow the context
   //   ENOMEM     the cache is full
+  //   ENODEV     the device that is shared was removed
   //   ECANCELED  a sequence was cancelled, or progress said so; whole batches before that count as read
   using Progress = std::function<bool(size_t done, size_t total)>;
   void step(std::span<const Feed> feeds, const Progress& progress = {});
 
  private:
   friend class Sequence;
+  class Turn;
   struct Piece;
   struct Wanted;
 
   void check(std::span<const Feed> feeds) const;
   std::vector<Piece> next_batch(std::span<const Feed> feeds, std::vector<size_t>& done) const;
+  bool cancelled(std::span<const Feed> feeds, std::span<const Piece> batch) const;
   void run_batch(std::span<const Feed> feeds, std::span<const Piece> batch);
   template <typename Compute>
   void hand_out(std::span<const Wanted> wanted, size_t width, const Compute& compute);
@@ -107,6 +113,7 @@ class Engine {
   Config config_;
   size_t context_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Turns> turns_;  // on the device, if it is shared
   Weights weights_;
   KvCache cache_;
   Forward forward_;

@@ -7,8 +7,11 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "store_support.hpp"
 
@@ -328,6 +331,137 @@ TEST_F(Llmosctl, interrupted_leaves_nothing) {
                               " --name test-stuck --bytes 64M & sleep 3; kill -INT $!; wait $!; echo $?; kill %1");
   EXPECT_EQ(ctl_json("ls"), json::array()) << result.out;
   EXPECT_EQ(slurp("/sys/fs/llmos/memory.current"), "0\n");
+}
+
+// ---- devices, lanes, policies ----
+
+// A process that has a turn of a lane on a new device, for as long as this lives.
+class LaneHolder {
+ public:
+  LaneHolder() {
+    Device::add("ctl0", 1 << 30, 2);
+    lane_ = Lane("ctl0", {.name = "chat", .weight = 300});
+    lane_.acquire();
+  }
+  ~LaneHolder() {
+    lane_ = Lane();
+    Device::remove("ctl0");
+  }
+  Lane& lane() { return lane_; }
+
+ private:
+  Lane lane_;
+};
+
+TEST_F(Llmosctl, lists_lanes) {
+  LaneHolder holder;
+  const Result table = ctl("lane ls ctl0");
+  EXPECT_NE(table.out.find("chat"), std::string::npos) << table.out << table.error;
+  EXPECT_NE(table.out.find("holding"), std::string::npos) << table.out;
+  const json lanes = ctl_json("lane ls ctl0");
+  ASSERT_EQ(lanes.size(), 1u);
+  EXPECT_EQ(lanes[0]["name"], "chat");
+  EXPECT_EQ(lanes[0]["weight"], 300);
+  EXPECT_EQ(lanes[0]["pid"], ::getpid());
+  EXPECT_EQ(lanes[0]["state"], "holding");
+  EXPECT_EQ(lanes[0]["cgroup_id"], holder.lane().info().cgroup);
+  EXPECT_EQ(shell("stat -c %i /sys/fs/cgroup/" + lanes[0]["cgroup"].get<std::string>()).out,
+            std::to_string(holder.lane().info().cgroup) + "\n");
+  EXPECT_EQ(ctl_json("lane ls cpu"), json::array());
+  EXPECT_EQ(ctl_json("lane ls ctl0", "alice"), json::array()) << "another user's process";
+}
+
+TEST_F(Llmosctl, shows_what_happens_in_top) {
+  LaneHolder holder;
+  const Charge charge("ctl0", 5 * kMiB);
+  ctl("load " + file_);
+  const Result once = shell("llmosctl top --once --delay 1 & sleep 0.5; wait");
+  for (const char* part : {"ctl0", "5.0 MiB / 1.0 GiB", "1 / 2", "chat", "test-model"})
+    EXPECT_NE(once.out.find(part), std::string::npos) << part << " in " << once.out << once.error;
+  holder.lane().release();
+  std::atomic<bool> stop = false;
+  std::thread busy([&] {
+    for (; !stop; ::usleep(200'000)) {
+      holder.lane().acquire();
+      holder.lane().release(std::chrono::milliseconds(60));
+    }
+  });
+  const json top = ctl_json("top --delay 3");
+  stop = true;
+  busy.join();
+  const auto device = std::find_if(top["devices"].begin(), top["devices"].end(), [](auto& one) { return one["id"] == "ctl0"; });
+  ASSERT_NE(device, top["devices"].end());
+  EXPECT_EQ((*device)["memory_current"], 5 * kMiB);
+  EXPECT_GT((*device)["busy_percent"], 10.0);
+  EXPECT_LT((*device)["busy_percent"], 50.0);
+  ASSERT_EQ(top["lanes"].size(), 1u);
+  EXPECT_GT(top["lanes"][0]["busy_percent"], 10.0);
+  EXPECT_EQ(top["models"].size(), 1u);
+  bool found = false;
+  for (const json& group : top["groups"]) found = found || (group["device"] == "ctl0" && group["memory_current"] == 5 * kMiB);
+  EXPECT_TRUE(found) << top["groups"];
+}
+
+// In a terminal: the alternate screen is entered and left, and q ends it.
+TEST_F(Llmosctl, top_is_live_in_a_terminal) {
+  if (shell("command -v script").status) GTEST_SKIP() << "no script(1)";
+  const Result live = shell("(sleep 3; printf q) | script -qec 'llmosctl top -d 0.5' /dev/null");
+  EXPECT_EQ(live.status, 0) << live.error;
+  EXPECT_NE(live.out.find("\x1b[?1049h"), std::string::npos);
+  EXPECT_NE(live.out.find("llmosctl top"), std::string::npos) << live.out;
+  EXPECT_NE(live.out.find("cpu"), std::string::npos);
+  EXPECT_GT(live.out.rfind("\x1b[?1049l"), live.out.rfind("WAITING"));
+}
+
+TEST_F(Llmosctl, attaches_and_detaches_policies) {
+  const std::string folder = std::filesystem::exists("/mnt/policies") ? "LLMOS_POLICIES=/mnt/policies " : "";
+  const auto policy = [&](const std::string& arguments) { return shell(folder + "llmosctl " + arguments); };
+  const auto listed = [&](const std::string& name) {
+    const json all = json::parse(policy("--json policy ls").out);
+    for (const json& one : all["policies"])
+      if (one["name"] == name) return one;
+    return json();
+  };
+  const auto answered = [&] { return json::parse(policy("--json policy ls").out)["hooks"][0]["answered"].get<uint64_t>(); };
+  if (listed("shortest").is_null() || shell("command -v bpftool").status) GTEST_SKIP() << "no policies or no bpftool here";
+  EXPECT_FALSE(json::parse(policy("--json policy ls").out)["policies"].empty());
+  EXPECT_EQ(listed("shortest")["programs"], json::array());
+
+  EXPECT_SUCCESS(policy("policy attach shortest --closed"));
+  EXPECT_EQ(listed("shortest")["open"], false);
+  EXPECT_FALSE(listed("shortest")["programs"].empty());
+  EXPECT_COMPLAINT("attached already", policy("policy attach shortest"));
+  LaneHolder holder;
+  Lane other("ctl0", {.cost = std::chrono::milliseconds(5)});
+  const uint64_t before = answered();
+  other.acquire();
+  EXPECT_EQ(answered(), before);
+  EXPECT_SUCCESS(policy("policy open shortest"));
+  other.release();
+  other.acquire();
+  EXPECT_EQ(answered(), before + 1);
+  EXPECT_SUCCESS(policy("policy close shortest"));
+  other.release();
+  other.acquire();
+  EXPECT_EQ(answered(), before + 1);
+  EXPECT_SUCCESS(policy("policy detach shortest"));
+  EXPECT_EQ(listed("shortest")["programs"], json::array());
+  EXPECT_SUCCESS(policy("policy attach shortest"));
+  EXPECT_EQ(listed("shortest")["open"], true);
+  const Result table = policy("policy ls");
+  EXPECT_NE(table.out.find("lane_key"), std::string::npos) << table.out;
+  EXPECT_NE(table.out.find("open"), std::string::npos) << table.out;
+  EXPECT_SUCCESS(policy("policy detach shortest"));
+  EXPECT_COMPLAINT("is not attached", policy("policy detach shortest"));
+  EXPECT_COMPLAINT("there is no", policy("policy attach no-such-policy"));
+}
+
+TEST_F(Llmosctl, runs_a_model_by_turns) {
+  if (!std::filesystem::exists("/mnt/stories260K-F32.gguf")) GTEST_SKIP() << "no stories260K";
+  const std::string options = " -p 'Once upon a time' -n 20 --temp 0 --raw -t 1 -c 128";
+  const Result alone = ctl("run /mnt/stories260K-F32.gguf" + options);
+  EXPECT_EQ(alone.status, 0) << alone.error;
+  EXPECT_EQ(ctl("run --device-share /mnt/stories260K-F32.gguf" + options).out, alone.out);
 }
 
 }  // namespace

@@ -34,6 +34,11 @@ expect 2 error '' revoke x --pid 1 --uid 2
 expect 2 error 'pid' revoke x --pid 0
 expect 2 error 'required' set x
 expect 2 error 'PROGRAM' exec x
+expect 2 error 'delay' top --delay 0
+expect 2 error 'required' policy attach
+expect 1 error 'there is no' policy attach no-such-policy
+expect 1 error 'is not attached' policy detach no-such-policy
+expect 1 error 'is not attached' policy open no-such-policy
 expect 1 error 'is no mode' load x --mode rw
 expect 1 error 'is no size' load x --bytes many
 expect 1 error 'is no page size' load x --page-size 3M
@@ -44,6 +49,9 @@ expect 1 error 'cannot read a signature' load x --sign /nowhere/at/all
 LLMOS_STORE=memory expect 1 error 'LLMOS_STORE' ls
 if [[ ! -e /dev/llmos ]]; then
   expect 1 error 'modprobe llmos' ls
+  expect 1 error 'modprobe llmos' lane ls
+  expect 1 error 'modprobe llmos' top --once
+  expect 1 error 'module is not loaded' policy ls
   expect 1 out 'fail  module' doctor
   expect 1 out '"level": "fail"' doctor --json
 fi

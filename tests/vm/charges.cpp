@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <chrono>
+#include <climits>
 #include <cstdlib>
 #include <random>
 #include <thread>
@@ -354,6 +356,51 @@ TEST_F(Charges, SixtyFourProcessesAtRandomNeverOvershoot) {
   EXPECT_GT(peak(outer), outer_max / 2);
   EXPECT_EQ(current(a) + current(b) + current(outer), 0u);
   munmap(held, page);
+}
+
+// As closely as two processors can: what is left under the limit is enough for one of them.
+TEST_F(Charges, TwoAtOnceForTheLastBytes) {
+  const Cgroup group("llmos-last");
+  limit(group, std::to_string(page));
+  in_child([&] {
+    group.enter();
+    std::atomic<int> round = 0, ready = 0, done = 0;
+    std::atomic<bool> granted[2] = {false, false};
+    const auto charger = [&](int which) {
+      cpu_set_t cpu;
+      CPU_ZERO(&cpu);
+      CPU_SET(which, &cpu);
+      sched_setaffinity(0, sizeof(cpu), &cpu);
+      const Fd mine = charge("sim0", 0);
+      for (int now = 1;; now++) {
+        ready++;
+        while (round < now) {
+        }
+        if (round == INT_MAX) return;
+        granted[which] = charge_set(mine, page) == 0;
+        done++;
+        while (done < 2 * now) {  // until both have tried
+        }
+        if (granted[which]) charge_set(mine, 0);
+      }
+    };
+    std::thread first(charger, 0), second(charger, 1);
+    int both = 0, one = 0;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+    for (int now = 1; std::chrono::steady_clock::now() < end; now++) {
+      while (ready < 2 * now) sched_yield();
+      round = now;
+      while (done < 2 * now) sched_yield();
+      both += granted[0] && granted[1];
+      one += granted[0] != granted[1];
+    }
+    while (ready < 2 * (round + 1)) sched_yield();
+    round = INT_MAX;
+    first.join();
+    second.join();
+    EXPECT_EQ(both, 0) << "times the limit was passed";
+    EXPECT_GT(one, 100);
+  });
 }
 
 TEST_F(Charges, CgroupsRemovedWhileTheirChargesChange) {

@@ -87,6 +87,27 @@ TEST_F(Lanes, StatTellsWhatWasAsked) {
   EXPECT_NE(stat.cgroup, 0u);
 }
 
+TEST_F(Lanes, DescriptorAndDeviceTellWhatThereIs) {
+  const TestDevice test;
+  const Cgroup cgroup("lanes-shown");
+  const Lane lane = in_cgroup(cgroup, [&] { return Lane(test, {.weight = 7, .lane_class = 3, .name = "chat"}); });
+  const Lane waiter(test);
+  ASSERT_OK(lane.acquire());
+  ASSERT_ERRNO(EAGAIN, waiter.try_acquire());
+  const std::string shown = read_file("/proc/self/fdinfo/" + std::to_string(lane.fd()));
+  for (const std::string& line :
+       {"llmos-lane:\t" + std::to_string(lane.stat().id), std::string("llmos-device:\ttest"),
+        std::string("llmos-state:\tholding"), std::string("llmos-name:\tchat"),
+        "llmos-group:\t" + std::to_string(cgroup.id()), std::string("llmos-weight:\t7"), std::string("llmos-class:\t3"),
+        std::string("llmos-turns:\t1"), std::string("llmos-lost:\t0")})
+    EXPECT_NE(shown.find(line + "\n"), std::string::npos) << line << " in " << shown;
+  const std::string stat = device_file("test", "lanes.stat");
+  EXPECT_TRUE(read_file(stat).starts_with("running 1\nwaiting 1\nused_usec ")) << read_file(stat);
+  ASSERT_OK(lane.release(3 * second));
+  EXPECT_NE(read_file(stat).find("\nused_usec 3000000\n"), std::string::npos) << read_file(stat);
+  EXPECT_NE(read_file(stat).find("\noverruns 1\nlost 0\n"), std::string::npos) << read_file(stat);
+}
+
 TEST_F(Lanes, CommandsRefuseWhatMakesNoSense) {
   const TestDevice test;
   const Lane lane(test);
@@ -310,7 +331,9 @@ TEST_F(LaneWait, IoUringsEndTakesTheCommandBack) {
 
 // ---- what ends a turn ----
 
+// At once: times are so long that the watchdog, which would do it too, does not look before.
 TEST_F(LaneEnd, KillOfAHolderGivesTheTurnToTheNext) {
+  const Setting slice(lanes_dir + "slice_us", "10000000"), claim(lanes_dir + "claim_ms", "60000");
   const TestDevice test;
   const Lane waiter(test);
   Child child([&](Child::Parent& parent) {
@@ -325,18 +348,40 @@ TEST_F(LaneEnd, KillOfAHolderGivesTheTurnToTheNext) {
   EXPECT_EQ(waiter.polled(10000), POLLIN);
 }
 
+// Who waits in the call, who polls, who waits by io_uring: for ever, or until it fails.
+void wait_in_call(const TestDevice& test) {
+  const Lane lane(test);
+  while (!lane.acquire() && !lane.yield(100 * ms) && !lane.release(1 * ms)) {
+  }
+}
+
+void wait_by_poll(const TestDevice& test) {
+  const Lane lane(test);
+  while (lane.try_acquire() == 0 || (errno == EAGAIN && lane.polled(1000) > 0 && lane.try_acquire() == 0))
+    if (lane.release(1 * ms)) return;
+}
+
+void wait_by_ring(const TestDevice& test) {
+  const Lane lane(test);
+  Ring ring(8);
+  auto turn = sized<llmos_lane_turn>();
+  for (int result = 0; result == 0;) {
+    ring.add(entry(lane, LLMOS_LANE_ACQUIRE, turn, 1));
+    ring.enter(1);
+    result = completions(ring)[1] || lane.release(1 * ms);
+  }
+}
+
+// LLMOS_KILL_MOMENTS: how often; LLMOS_SEED chooses them.
 TEST_F(LaneEnd, KillOfWaitersAndHoldersAtRandomMomentsLosesNothing) {
   const TestDevice test("test", 2);
-  srand(1);
-  for (int round = 0; round < 40; round++) {
+  const char *const moments = getenv("LLMOS_KILL_MOMENTS"), *const seed = getenv("LLMOS_SEED");
+  srand(seed ? static_cast<unsigned>(atoi(seed)) : 1);
+  for (int round = 0; round < (moments ? atoi(moments) : 40); round++) {
     Child child([&](Child::Parent& parent) {
       std::vector<std::thread> threads;
-      for (int i = 0; i < 4; i++)
-        threads.emplace_back([&] {
-          const Lane lane(test);
-          while (!lane.acquire() && !lane.yield(100 * ms) && !lane.release(1 * ms)) {
-          }
-        });
+      for (const auto wait : {wait_in_call, wait_in_call, wait_in_call, wait_by_poll, wait_by_ring})
+        threads.emplace_back(wait, std::cref(test));
       parent.tell();
       for (auto& thread : threads) thread.join();
     });
@@ -352,6 +397,7 @@ TEST_F(LaneEnd, KillOfWaitersAndHoldersAtRandomMomentsLosesNothing) {
 }
 
 TEST_F(LaneEnd, ADescriptorThatWasPassedOnKeepsTheTurn) {
+  const Setting slice(lanes_dir + "slice_us", "10000000"), claim(lanes_dir + "claim_ms", "60000");
   const TestDevice test;
   const Lane waiter(test);
   int sockets[2];
@@ -533,6 +579,23 @@ TEST_F(LaneFair, TimeMaxIsAQuotaOfEachPeriod) {
   EXPECT_OK(limited.release());
   files.set("time.max", "test max");
   EXPECT_OK(limited.acquire(5 * second));
+}
+
+// What is left of a removed cgroup is ruled by its ancestors alone.
+TEST_F(LaneFair, TimeMaxGoesWithItsCgroup) {
+  const TestDevice test;
+  auto cgroup = std::make_unique<Cgroup>("lanes-removed");
+  GroupFiles(*cgroup).set("time.max", "test 1000 1000000");
+  const Lane limited = in_cgroup(*cgroup, [&] { return Lane(test); });
+  ASSERT_OK(limited.acquire());
+  ASSERT_OK(limited.release(1000 * second));  // owes a million periods
+  EXPECT_ERRNO(ETIMEDOUT, limited.acquire(1500 * ms));
+  EXPECT_ERRNO(EAGAIN, limited.try_acquire());
+  cgroup.reset();
+  EXPECT_OK(Lane(test).acquire());  // whatever happens next on the device
+  EXPECT_EQ(limited.polled(10000), POLLIN);
+  EXPECT_OK(limited.try_acquire());
+  EXPECT_OK(limited.release());
 }
 
 TEST_F(LaneFair, OverrunsAreRecordedAndThenCostDouble) {

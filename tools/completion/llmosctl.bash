@@ -4,7 +4,7 @@
 _llmosctl() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   local models=/sys/fs/llmos/models command='' word i
-  local commands='load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare device group doctor version'
+  local commands='load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare device group lane policy top doctor version'
 
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
@@ -23,7 +23,7 @@ _llmosctl() {
     --cgroup) compopt -o nospace; COMPREPLY=($(cd /sys/fs/cgroup 2>/dev/null && compgen -S / -d -- "$current")); return ;;
     --cache-type) COMPREPLY=($(compgen -W 'f16 q8_0' -- "$current")); return ;;
     --device) COMPREPLY=($(compgen -W 'cpu' -- "$current")); return ;;
-    --memory | --slots | --name | --mode | --priority | --bytes | --threads) COMPREPLY=(); return ;;
+    --memory | --slots | --name | --mode | --priority | --bytes | --threads | --delay) COMPREPLY=(); return ;;
   esac
 
   if [[ $current == -* ]]; then
@@ -32,9 +32,11 @@ _llmosctl() {
       '') options+=' --version' ;;
       load) options+=' --name --mode --owner --group --node --page-size --evictable --priority --replace --sign --bytes --threads --quiet' ;;
       ls) options+=' --long' ;;
-      run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --raw' ;;
+      run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --device-share --raw' ;;
       tokenize) options+=' --ids --no-special --no-bos --parse-special' ;;
       device) options+=' --memory --slots' ;;
+      policy) options+=' --closed' ;;
+      top) options+=' --delay --once' ;;
       set) options+=' --evictable --no-evictable --priority' ;;
       revoke) options+=' --pid --uid --cgroup --keep-access' ;;
       allow) options+=' --pid --uid --cgroup' ;;
@@ -58,6 +60,23 @@ _llmosctl() {
       else
         COMPREPLY=($(compgen -W "$(command ls /sys/fs/llmos/devices 2>/dev/null)" -- "$current"))
       fi ;;
+    lane)
+      if ((COMP_CWORD == i + 1)); then
+        COMPREPLY=($(compgen -W 'ls' -- "$current"))
+      else
+        COMPREPLY=($(compgen -W "$(command ls /sys/fs/llmos/devices 2>/dev/null)" -- "$current"))
+      fi ;;
+    policy)
+      case $((COMP_CWORD - i)) in
+        1) COMPREPLY=($(compgen -W 'ls attach detach open close' -- "$current")) ;;
+        2)
+          if [[ $previous == attach ]]; then
+            compopt -o default
+            COMPREPLY=($(compgen -W "$(cd /usr/lib/llmos/policies 2>/dev/null && echo *.bpf.o | sed 's/\.bpf\.o//g')" -- "$current"))
+          else
+            COMPREPLY=($(compgen -W "$(command ls /sys/fs/bpf/llmos 2>/dev/null | grep -v '_maps$')" -- "$current"))
+          fi ;;
+      esac ;;
     group)
       case $((COMP_CWORD - i)) in
         1) COMPREPLY=($(compgen -W 'show set' -- "$current")) ;;

@@ -36,6 +36,28 @@ ordered_json to_json(const llmos::Grant& grant) {
   };
 }
 
+ordered_json to_json(const llmos::LaneInfo& lane, const std::string& cgroup) {
+  return {
+      {"id", lane.id},
+      {"device", lane.device},
+      {"cgroup", cgroup},
+      {"cgroup_id", lane.cgroup},
+      {"name", lane.name},
+      {"pid", lane.pid},
+      {"weight", lane.weight},
+      {"class", lane.lane_class},
+      {"state", state_name(lane.state)},
+      {"turns", lane.turns},
+      {"used_ns", lane.used.count()},
+      {"waited_ns", lane.waited.count()},
+      {"slice_ns", lane.slice.count()},
+      {"deadline_ns", lane.deadline.count()},
+      {"cost_ns", lane.cost.count()},
+      {"overruns", lane.overruns},
+      {"lost", lane.lost},
+  };
+}
+
 void print(const ordered_json& json) {
   // File names need not be UTF-8; JSON must be.
   std::puts(json.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());

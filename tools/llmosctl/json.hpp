@@ -10,6 +10,7 @@ namespace llmosctl {
 // What only those learn who may use /dev/llmos is null unless `all`.
 nlohmann::ordered_json to_json(const llmos::ModelInfo& model, bool all = true);
 nlohmann::ordered_json to_json(const llmos::Grant& grant);
+nlohmann::ordered_json to_json(const llmos::LaneInfo& lane, const std::string& cgroup);
 
 // To standard output, indented.
 void print(const nlohmann::ordered_json& json);

@@ -23,6 +23,9 @@ int run(int argc, char** argv) {
   add_exec(app, globals);
   add_devices(app, globals);
   add_groups(app, globals);
+  add_lanes(app, globals);
+  add_policies(app, globals);
+  add_top(app, globals);
   add_doctor(app, globals);
   add_run_commands(app, globals);
   add_version(app, globals);

@@ -119,6 +119,24 @@ mode_t parse_mode(const std::string& text) {
   return *mode;
 }
 
+std::string state_name(llmos::LaneState state) {
+  switch (state) {
+    case llmos::LaneState::idle:
+      return "idle";
+    case llmos::LaneState::waiting:
+      return "waiting";
+    case llmos::LaneState::holding:
+      return "holding";
+    case llmos::LaneState::gone:
+      return "gone";
+  }
+  return "unknown";
+}
+
+std::string seconds_text(std::chrono::nanoseconds time) {
+  return fmt::format("{:.3f} s", std::chrono::duration<double>(time).count());
+}
+
 std::string state_name(llmos::State state) {
   switch (state) {
     case llmos::State::filling:
@@ -152,22 +170,25 @@ llmos::Nodes parse_nodes(const std::string& text) {
   return nodes;
 }
 
-void Table::print() const {
+std::string Table::text() const {
   std::vector<size_t> widths;
   for (const auto& row : rows_) {
     widths.resize(std::max(widths.size(), row.size()));
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
+  std::string text;
   for (const auto& row : rows_) {
-    std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
       const bool right = std::find(right_.begin(), right_.end(), i) != right_.end();
-      line += right ? fmt::format("{:>{}}", row[i], widths[i]) : fmt::format("{:<{}}", row[i], widths[i]);
-      line += "  ";
+      text += right ? fmt::format("{:>{}}", row[i], widths[i]) : fmt::format("{:<{}}", row[i], widths[i]);
+      text += "  ";
     }
-    line.erase(line.find_last_not_of(' ') + 1);
-    std::puts(line.c_str());
+    text.erase(text.find_last_not_of(' ') + 1);
+    text += '\n';
   }
+  return text;
 }
+
+void Table::print() const { std::fputs(text().c_str(), stdout); }
 
 }  // namespace llmosctl

@@ -29,6 +29,8 @@ std::string octal(mode_t mode);  // "0440"
 mode_t parse_mode(const std::string& text);
 
 std::string state_name(llmos::State state);
+std::string state_name(llmos::LaneState state);
+std::string seconds_text(std::chrono::nanoseconds time);  // "12.3 s", "0.045 s"
 std::string digest_text(const llmos::Digest& digest);  // "sha256:..."; empty when it is not known
 
 // "local", "0", "0,1", "0-3", "interleave", "interleave:0,1". Throws Error(EINVAL).
@@ -40,6 +42,7 @@ class Table {
   Table(std::vector<std::string> header, std::vector<size_t> right)
       : rows_{std::move(header)}, right_(std::move(right)) {}
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  std::string text() const;
   void print() const;  // to standard output
 
  private:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+llmos_test(NAME device LABEL unit SOURCES device_lane.cpp)

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// llmosctl policy ls, attach, detach, open, close: what bpf/README.md does by hand, with the same pins.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "bpf.hpp"
+#include "cli.hpp"
+#include "json.hpp"
+#include "text.hpp"
+
+namespace llmosctl {
+namespace {
+
+namespace fs = std::filesystem;
+using llmos::Error;
+
+const fs::path kPins = "/sys/fs/bpf/llmos", kHooks = "/sys/fs/llmos/hooks";
+constexpr const char* kHookNames[] = {"lane_key", "lane_slice", "evict_score", "admit"};
+constexpr std::string_view kSuffix = ".bpf.o";
+
+// LLMOS_POLICIES, or where the package puts them: lib/llmos/policies beside bin/.
+fs::path installed_folder() {
+  if (const char* named = std::getenv("LLMOS_POLICIES")) return named;
+  std::error_code error;
+  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path().parent_path() / "lib/llmos/policies";
+  return fs::exists(here, error) ? here : "/usr/lib/llmos/policies";
+}
+
+fs::path pins_of(const std::string& name) { return kPins / name; }
+fs::path maps_of(const std::string& name) { return kPins / (name + "_maps"); }
+
+// The programs of a folder of pins, or the objects of a folder; none where it cannot be read.
+std::set<std::string> entries(const fs::path& folder) {
+  std::set<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    names.insert(entry->path().filename());
+  return names;
+}
+
+// ---- ls ----
+
+struct Hook {
+  std::string name;
+  uint64_t answered = 0, by_default = 0, refused = 0;
+};
+
+struct Policy {
+  std::string name;
+  bool installed = false;
+  std::set<std::string> programs;  // that are attached
+  std::optional<uint32_t> gate;
+};
+
+std::vector<Hook> read_hooks() {
+  std::vector<Hook> hooks;
+  for (const char* name : kHookNames) {
+    std::ifstream file(kHooks / name);
+    if (!file) throw Error(ENODEV, fmt::format("there is no {}: the llmos module is not loaded, or too old", (kHooks / name).native()));
+    Hook hook{name};
+    uint64_t count;
+    for (std::string key; file >> key >> count;) {
+      if (key == "answered") hook.answered = count;
+      if (key == "default") hook.by_default = count;
+      if (key == "refused") hook.refused = count;
+    }
+    hooks.push_back(hook);
+  }
+  return hooks;
+}
+
+bool policies_possible() {
+  std::string available;
+  std::ifstream(kHooks / "available") >> available;
+  return available == "1";
+}
+
+std::vector<Policy> read_policies() {
+  std::map<std::string, Policy> found;
+  for (const std::string& file : entries(installed_folder()))
+    if (file.ends_with(kSuffix)) found[file.substr(0, file.size() - kSuffix.size())].installed = true;
+  for (const std::string& name : entries(kPins))
+    if (!name.ends_with("_maps")) found[name].programs = entries(pins_of(name));
+  std::vector<Policy> policies;
+  for (auto& [name, policy] : found) {
+    policy.name = name;
+    policy.gate = read_pinned_number(maps_of(name) / "gate");
+    policies.push_back(policy);
+  }
+  return policies;
+}
+
+std::string joined(const std::set<std::string>& words) { return fmt::format("{}", fmt::join(words, " ")); }
+
+void list(const Globals& globals) {
+  const std::vector<Hook> hooks = read_hooks();
+  const std::vector<Policy> policies = read_policies();
+  if (globals.json) {
+    nlohmann::ordered_json json = {{"available", policies_possible()}};
+    json["hooks"] = json["policies"] = nlohmann::ordered_json::array();
+    for (const Hook& hook : hooks)
+      json["hooks"].push_back({{"name", hook.name}, {"answered", hook.answered}, {"default", hook.by_default}, {"refused", hook.refused}});
+    for (const Policy& policy : policies) {
+      json["policies"].push_back({{"name", policy.name}, {"installed", policy.installed}, {"programs", policy.programs}, {"open", nullptr}});
+      if (policy.gate) json["policies"].back()["open"] = *policy.gate != 0;
+    }
+    return print(json);
+  }
+  if (!policies_possible()) fmt::print("No policy can be attached here: kernel or module came without BTF.\n\n");
+  Table table({"HOOK", "ANSWERED", "DEFAULT", "REFUSED"}, {1, 2, 3});
+  for (const Hook& hook : hooks)
+    table.add({hook.name, std::to_string(hook.answered), std::to_string(hook.by_default), std::to_string(hook.refused)});
+  table.print();
+  fmt::print("\n");
+  Table second({"POLICY", "INSTALLED", "GATE", "PROGRAMS"}, {});
+  for (const Policy& policy : policies)
+    second.add({policy.name, policy.installed ? "yes" : "no", !policy.gate ? "-" : *policy.gate ? "open" : "closed",
+                policy.programs.empty() ? "-" : joined(policy.programs)});
+  second.print();
+}
+
+// ---- attach, detach, open, close ----
+
+// Its output goes to ours: bpftool says best what the kernel did not like.
+void run_bpftool(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "bpftool");
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  std::fflush(stdout);
+  const pid_t child = ::fork();
+  if (child < 0) throw Error(errno, fmt::format("cannot start bpftool: {}", std::strerror(errno)));
+  if (child == 0) {
+    for (const char* place : {"bpftool", "/usr/sbin/bpftool", "/sbin/bpftool"}) {
+      ::execvp(place, argv.data());
+      if (errno != ENOENT) break;
+    }
+    ::_exit(errno == ENOENT ? 127 : 126);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    throw Error(ENOENT, "bpftool is not installed (Debian's package is called bpftool)");
+  throw Error(EINVAL, fmt::format("\"{}\" failed", fmt::join(arguments, " ")));
+}
+
+// A name of an installed policy, or the path of an object.
+fs::path object_of(const std::string& name) {
+  const fs::path object = name.find('/') == name.npos ? installed_folder() / (name + std::string(kSuffix)) : fs::path(name);
+  if (!fs::exists(object))
+    throw Error(ENOENT, fmt::format("there is no {}; \"llmosctl policy ls\" lists the policies there are", object.native()));
+  return object;
+}
+
+std::string name_of(const fs::path& object) {
+  const std::string file = object.filename();
+  return file.ends_with(kSuffix) ? file.substr(0, file.size() - kSuffix.size()) : object.stem().native();
+}
+
+void set_gate(const std::string& name, bool open) {
+  const fs::path gate = maps_of(name) / "gate";
+  if (!fs::exists(gate)) throw Error(ENOENT, fmt::format("policy \"{}\" is not attached, or has no gate", name));
+  write_pinned_number(gate, open ? 1 : 0);
+}
+
+void attach(const std::string& wanted, bool closed) {
+  const fs::path object = object_of(wanted);
+  const std::string name = name_of(object);
+  if (!policies_possible()) {
+    read_hooks();  // says that there is no module
+    throw Error(EOPNOTSUPP, "no policy can be attached here: kernel or module came without BTF");
+  }
+  if (fs::exists(pins_of(name))) throw Error(EEXIST, fmt::format("policy \"{}\" is attached already", name));
+  mount_bpf();
+  fs::create_directories(kPins);
+  fs::remove_all(maps_of(name));  // settings of an earlier time
+  run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
+  if (!closed && fs::exists(maps_of(name) / "gate")) set_gate(name, true);
+}
+
+void detach(const std::string& name) {
+  if (name.find('/') != name.npos || !fs::exists(pins_of(name)))
+    throw Error(ENOENT, fmt::format("policy \"{}\" is not attached", name));
+  fs::remove_all(pins_of(name));
+  fs::remove_all(maps_of(name));
+}
+
+CLI::App* add_command(CLI::App* policy, const char* name, const char* help, const std::shared_ptr<std::string>& which) {
+  CLI::App* command = policy->add_subcommand(name, help);
+  command->add_option("POLICY", *which, "Its name, as \"policy ls\" shows it")->required();
+  return command;
+}
+
+}  // namespace
+
+void add_policies(CLI::App& app, Globals& globals) {
+  CLI::App* policy = app.add_subcommand("policy", "Show, attach and detach policies: ls, attach, detach, open, close");
+  policy->require_subcommand(1);
+  policy->fallthrough();
+  policy->add_subcommand("ls", "List hooks, how they were answered, and policies")->callback([&globals] { list(globals); });
+
+  auto name = std::make_shared<std::string>();
+  auto closed = std::make_shared<bool>(false);
+  CLI::App* add = policy->add_subcommand("attach", "Attach a policy and open its gate");
+  add->add_option("POLICY", *name, "The name of an installed one, or the path of an object")->required();
+  add->add_flag("--closed", *closed, "Leave its gate closed: it has no opinion yet");
+  add->callback([=] { attach(*name, *closed); });
+  add_command(policy, "detach", "Detach a policy and forget its settings", name)->callback([=] { detach(*name); });
+  add_command(policy, "open", "Let a policy have opinions", name)->callback([=] { set_gate(*name, true); });
+  add_command(policy, "close", "Make it have none", name)->callback([=] { set_gate(*name, false); });
+}
+
+}  // namespace llmosctl
