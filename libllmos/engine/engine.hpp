@@ -66,7 +66,7 @@ struct Feed {
   std::span<const TokenId> tokens;
   Want want = Want::last_logits;
   // Called once for each row wanted, in order: the index of the token and its logits (or normalised hidden state),
-  // valid during the call. What it throws ends the step.
+  // valid during the call. What it throws ends the step; the batch then counts as not read.
   std::function<void(size_t index, std::span<const float> row)> sink;
 };
 

@@ -90,14 +90,18 @@ ThreadPool::ThreadPool(unsigned threads, bool pin) {
     }
   } catch (const std::system_error& error) {
     const size_t started = workers_.size();
-    stopping_ = true;
-    dispatch({});
+    stop();
     fail(EAGAIN, "cannot start {} threads, the system allowed {}: {}; ask for fewer", threads, started + 1,
          error.what());
+  } catch (...) {  // out of memory: those that run would be waited for
+    stop();
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stopping_ = true;
   dispatch({});
 }

@@ -64,6 +64,7 @@ class ThreadPool {
   };
 
   void dispatch(Job job);
+  void stop();  // ends the workers
   void work(unsigned thread);
   uint32_t wait_for_job(uint32_t seen) const;
 

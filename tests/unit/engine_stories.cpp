@@ -246,15 +246,21 @@ TEST_F(Stories, ProgressCountsTokensAndCanStop) {
   EXPECT_EQ(sequence.position(), 8u);
 }
 
-TEST_F(Stories, ThrowingSinkEndsTheStepAndLeaksNoPage) {
+TEST_F(Stories, ThrowingSinkEndsTheStepWhichCanBeRepeatedAndLeaksNoPage) {
   const auto engine = stories("F32");
   const size_t available = engine->cache().available();
   {
     Sequence sequence(engine);
     const std::vector<TokenId> tokens{1, 403, 5};
-    const Feed feed{&sequence, tokens, Feed::Want::all_logits,
-                    [](size_t, std::span<const float>) { throw std::runtime_error("enough"); }};
-    EXPECT_THROW(engine->step({&feed, 1}), std::runtime_error);
+    const Feed throws{&sequence, tokens, Feed::Want::all_logits,
+                      [](size_t, std::span<const float>) { throw std::runtime_error("enough"); }};
+    EXPECT_THROW(engine->step({&throws, 1}), std::runtime_error);
+    EXPECT_EQ(sequence.position(), 0u);
+    std::vector<float> logits;
+    const Feed repeated{&sequence, tokens, Feed::Want::last_logits,
+                        [&](size_t, std::span<const float> row) { logits.assign(row.begin(), row.end()); }};
+    engine->step({&repeated, 1});
+    EXPECT_EQ(logits, logits_after(engine, tokens));
   }
   EXPECT_EQ(engine->cache().available(), available);
 }

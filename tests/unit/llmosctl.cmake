@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 llmos_test(NAME llmosctl LABEL unit SOURCES llmosctl_text.cpp llmosctl_checks.cpp LIBRARIES llmosctl_parts)
 
-foreach(script usage completion man)
-  add_test(NAME llmosctl.${script} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/llmosctl_${script}.sh $<TARGET_FILE:llmosctl> ${PROJECT_SOURCE_DIR}/tools)
+foreach(script usage completion man run)
+  add_test(NAME llmosctl.${script} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/llmosctl_${script}.sh $<TARGET_FILE:llmosctl> ${PROJECT_SOURCE_DIR}/tools ${LLMOS_TEST_DATA})
   set_tests_properties(llmosctl.${script} PROPERTIES LABELS unit SKIP_RETURN_CODE 77)
 endforeach()

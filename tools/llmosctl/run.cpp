@@ -2,12 +2,17 @@
 // llmosctl run, tokenize, inspect, prepare: what a model writes, how it reads, what it is.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <random>
 
 #include "cli.hpp"
 #include "json.hpp"
@@ -25,12 +30,31 @@ llmos::Model open_model(const std::string& model) {
 std::string read_all(std::istream& in) { return {std::istreambuf_iterator<char>(in), {}}; }
 
 llmos_session* interrupted_session = nullptr;
+volatile std::sig_atomic_t interrupted = 0;
 
-// Ctrl-C ends the text, not the program: what was computed is still reported.
-void interrupt(int) { llmos_session_cancel(interrupted_session); }
+// Ctrl-C ends the text, not the program: what was computed is still reported. A second one ends the program.
+void interrupt(int) {
+  interrupted = 1;
+  llmos_session_cancel(interrupted_session);
+}
+
+void end_text_on_interrupt(llmos_session* session) {
+  interrupted_session = session;
+  struct sigaction action {};
+  action.sa_handler = interrupt;
+  action.sa_flags = SA_RESTART | SA_RESETHAND;
+  sigaction(SIGINT, &action, nullptr);
+}
+
+// What nobody receives need not be computed any further.
+void flush_text() {
+  if (std::fflush(stdout)) throw llmos::Error(errno, fmt::format("cannot write the text: {}", std::strerror(errno)));
+}
 
 struct RunOptions {
-  std::string model, prompt, file, cache_type = "f16";
+  std::string model, prompt, cache_type = "f16";
+  int64_t predict = -1, seed = 0;  // as llama.cpp has them: below 0, to the end and at random
+  bool from_stdin = false;
   llmos::GenerateOptions generate;
   llmos::EngineOptions engine;
   bool raw = false;
@@ -57,27 +81,38 @@ void report(const Timing& timing, uint64_t prompt_tokens) {
              timing.tokens, timing.tokens > 1 ? static_cast<double>(timing.tokens - 1) / std::max(writing, 1e-9) : 0.0);
 }
 
+// The text as it comes; false when Ctrl-C ended it.
+bool write_text(llmos::Session& session, Timing& timing) {
+  try {
+    while (const auto token = session.next()) {
+      if (token->id >= 0) timing.count();
+      fmt::print("{}", token->text);
+      flush_text();
+    }
+    return true;
+  } catch (const llmos::Error& error) {
+    if (error.code() != ECANCELED || !interrupted) throw;
+    return false;
+  }
+}
+
 void run(const RunOptions& options) {
   const llmos::Engine engine(open_model(options.model), options.engine);
   llmos::Session session = engine.session();
-  interrupted_session = session.handle();
-  std::signal(SIGINT, interrupt);
-  const std::string prompt = options.file.empty() ? options.prompt : read_all(std::cin);
+  const std::string prompt = options.from_stdin ? read_all(std::cin) : options.prompt;
 
+  llmos::GenerateOptions generate = options.generate;
+  generate.max_tokens = static_cast<uint64_t>(std::max<int64_t>(options.predict, 0));
+  generate.seed = options.seed < 0 ? std::random_device()() : static_cast<uint64_t>(options.seed);
   Timing timing;
-  session.start(prompt, options.generate);
+  session.start(prompt, generate);
+  end_text_on_interrupt(session.handle());
   if (!options.raw) fmt::print("{}", prompt);
-  try {
-    while (const auto token = session.next()) {
-      timing.count();
-      fmt::print("{}", token->text);
-      std::fflush(stdout);
-    }
-  } catch (const llmos::Error& error) {
-    if (error.code() != ECANCELED) throw;
-  }
+  const bool whole = write_text(session, timing);
   if (!options.raw) fmt::print("\n");
-  report(timing, engine.tokenize(prompt).size());
+  flush_text();
+  report(timing, engine.tokenize(prompt, true, generate.parse_special).size());
+  if (!whole) throw Exit{128 + SIGINT};
 }
 
 void add_run(CLI::App& app) {
@@ -87,13 +122,10 @@ void add_run(CLI::App& app) {
       app.add_subcommand("run", "Continue a text: tokens as they come, then the speed on standard error");
   command->add_option("MODEL", options->model, "A GGUF file, or the name of a model in the store")->required();
   auto* prompt = command->add_option("-p,--prompt", options->prompt, "The text to continue");
-  command
-      ->add_flag(
-          "--stdin", [options](int64_t) { options->file = "-"; }, "Read it from standard input")
-      ->excludes(prompt);
-  command->add_option("-n,--predict", generate.max_tokens, "Tokens to write (default: until the model ends the text)");
+  command->add_flag("--stdin", options->from_stdin, "Read it from standard input")->excludes(prompt);
+  command->add_option("-n,--predict", options->predict, "Tokens to write (default: until the model ends the text)");
   command->add_option("--temp", generate.temperature, "Temperature; 0: always the most probable token (default: 0.8)");
-  command->add_option("-s,--seed", generate.seed, "Seed of the random choice (default: 0)");
+  command->add_option("-s,--seed", options->seed, "Seed of the random choice; -1: another each time (default: 0)");
   command->add_option("--top-k", generate.top_k, "Choose among the k most probable; 0: all (default: 40)");
   command->add_option("--top-p", generate.top_p, "Among the fewest with this probability in all (default: 0.95)");
   command->add_option("--min-p", generate.min_p, "Among those this probable beside the best (default: 0.05)");
