@@ -134,6 +134,7 @@ void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch
       return feeds[piece.feed].sequence->cancelled_.exchange(false, std::memory_order_relaxed);
     });
   });
+  backend_->synchronize();  // what has not been computed does not count as read
   for (const Piece& piece : batch) feeds[piece.feed].sequence->position_ += piece.count;
   hand_out(logits, config_.vocabulary, [&](auto rows, float* out) { forward_.logits(rows, out); });
   hand_out(states, config_.width, [&](auto rows, float* out) { forward_.states(rows, out); });
