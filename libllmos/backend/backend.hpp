@@ -79,7 +79,10 @@ class Backend {
   virtual std::string description() const = 0;  // "CPU, avx512, 2 threads"
 
   virtual Memory allocate(size_t bytes) = 0;  // zeroed, aligned to 64 bytes or more
-  // A weight where this backend can use it: on the CPU the very same bytes. They must outlive the backend.
+  // Weights of so many bytes are to come; ENOMEM when the device cannot take them, before anything is copied.
+  virtual void expect(size_t /*weight_bytes*/) {}
+  // A weight where this backend can use it: on the CPU the very same bytes, which must outlive the backend; elsewhere a
+  // copy on the device that the backend keeps, in a layout of its own. Of the result only the backend reads the data.
   virtual TensorView adopt(const TensorView& weight) = 0;
   virtual void upload(const void* host, size_t bytes, void* device) = 0;
   virtual void download(const void* device, size_t bytes, void* host) = 0;  // waits for what was issued before
@@ -87,13 +90,21 @@ class Backend {
   // The layout of a cache page for this backend; ENOTSUP when the type cannot hold heads of that size.
   virtual CacheLayout cache_layout(CacheType type, size_t layers, size_t heads, size_t head_size) = 0;
 
-  // Between begin() and end() the device stays awake. end() waits for everything.
+  // Between begin() and end(), on one thread, the device stays awake; only there may operations be issued. end() waits
+  // for everything.
   virtual void begin() = 0;
+  virtual void synchronize() {}  // waits for what was issued, and fails with what failed in it
   virtual void end() noexcept = 0;
 
   virtual void embed(const TensorView& table, std::span<const int32_t> tokens, float scale, Matrix out) = 0;
   virtual void norm(Matrix x, const float* weight, float epsilon, Matrix out) = 0;  // root mean square; out may be x
   virtual void multiply(Matrix x, std::initializer_list<Product> products) = 0;
+  // out = activation(x * gate^T) * (x * up^T); `scratch` is as large as `out`.
+  virtual void multiply_gated(Matrix x, const TensorView& gate_weight, const TensorView& up, Activation activation,
+                              Matrix out, Matrix scratch) {
+    multiply(x, {{gate_weight, nullptr, out}, {up, nullptr, scratch}});
+    gate(out, scratch, activation);
+  }
   virtual void rotate(Matrix x, size_t heads, const RopeAngles& angles) = 0;  // in place; the rest of a head stays
   virtual void store(const CacheLayout& layout, size_t layer, std::span<const Run> runs, Matrix key, Matrix value) = 0;
   virtual void attend(const CacheLayout& layout, size_t layer, std::span<const Run> runs,
@@ -117,13 +128,14 @@ class Awake {
 };
 
 struct BackendOptions {
-  std::string device = "cpu";
-  unsigned threads = 0;  // 0: one per CPU this process may use
-  bool pin = false;      // bind worker threads to CPUs
-  std::string kernels;   // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best this CPU has
+  std::string device = "cpu";  // or "cuda:0", …
+  unsigned threads = 0;        // 0: one per CPU this process may use
+  bool pin = false;            // bind worker threads to CPUs
+  std::string kernels;         // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best this CPU has
+  std::span<const std::byte> cuda_image;  // kernels for CUDA devices; empty: those of this build
 };
 
-// ENOTSUP for a device this build does not know.
+// ENOTSUP for a device this build does not know, ENODEV for one that is not there.
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
 }  // namespace llmos::core

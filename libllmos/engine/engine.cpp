@@ -157,6 +157,7 @@ void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch
     }
   }
   forward_.run(tokens, runs, [&] { return !cancelled(feeds, batch); });
+  backend_->synchronize();
   hand_out(logits, config_.vocabulary, [&](auto rows, float* out) { forward_.logits(rows, out); });
   hand_out(states, config_.width, [&](auto rows, float* out) { forward_.states(rows, out); });
   // Only now does the batch count as read: where its results could not be handed out it can be computed again.

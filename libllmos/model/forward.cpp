@@ -64,8 +64,7 @@ void Forward::layer(size_t index, std::span<const Run> runs) {
   backend_.add(x, delta);
 
   backend_.norm(x, w.feed_forward_norm, epsilon, normed);
-  backend_.multiply(normed, {{w.gate, nullptr, gate}, {w.up, nullptr, up}});
-  backend_.gate(gate, up, config_.activation);
+  backend_.multiply_gated(normed, w.gate, w.up, config_.activation, gate, up);
   backend_.multiply(gate, {{w.down, nullptr, delta}});
   if (w.feed_forward_post_norm) backend_.norm(delta, w.feed_forward_post_norm, epsilon, delta);
   backend_.add(x, delta);

@@ -95,6 +95,9 @@ void read_layer(Reader& reader, const Config& config, size_t index, LayerWeights
 }  // namespace
 
 Weights read_weights(const Gguf& gguf, const Config& config, Backend& backend) {
+  size_t bytes = 0;
+  for (const GgufTensor& tensor : gguf.tensors()) bytes += tensor.bytes;
+  backend.expect(bytes);
   Reader reader(gguf, backend);
   Weights weights;
   weights.embedding = reader.matrix("token_embd.weight", config.width, config.vocabulary);

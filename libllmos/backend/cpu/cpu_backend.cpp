@@ -263,10 +263,4 @@ void CpuBackend::gather(Matrix x, std::span<const uint32_t> rows, Matrix out) {
   for (size_t i = 0; i < rows.size(); i++) std::memcpy(out.row(i), x.row(rows[i]), x.columns * sizeof(float));
 }
 
-std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
-  if (options.device == "cpu")
-    return std::make_unique<CpuBackend>(options.threads, options.pin, select_kernels(options.kernels));
-  fail(ENOTSUP, "the device '{}' was asked for; this build has 'cpu'", options.device);
-}
-
 }  // namespace llmos::core

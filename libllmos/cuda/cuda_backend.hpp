@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// A CUDA device as a backend. Weights are packed on their way to the device; operations are kernels on one stream, so
+// they run in order, and later than their calls return.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "backend/backend.hpp"
+#include "cuda/device.hpp"
+#include "cuda/staging.hpp"
+
+namespace llmos::core {
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(int number, std::span<const std::byte> image);
+
+  std::string description() const override { return "CUDA, " + device_->name(); }
+  Memory allocate(size_t bytes) override;
+  void expect(size_t weight_bytes) override;
+  TensorView adopt(const TensorView& weight) override;
+  void upload(const void* host, size_t bytes, void* device) override;
+  void download(const void* device, size_t bytes, void* host) override;
+  CacheLayout cache_layout(CacheType type, size_t layers, size_t heads, size_t head_size) override;
+  void begin() override;
+  void synchronize() override { device_->synchronize(); }
+  void end() noexcept override;
+
+  void embed(const TensorView& table, std::span<const int32_t> tokens, float scale, Matrix out) override;
+  void norm(Matrix x, const float* weight, float epsilon, Matrix out) override;
+  void multiply(Matrix x, std::initializer_list<Product> products) override;
+  void multiply_gated(Matrix x, const TensorView& gate, const TensorView& up, Activation activation, Matrix out,
+                      Matrix scratch) override;
+  void rotate(Matrix x, size_t heads, const RopeAngles& angles) override;
+  void store(const CacheLayout& layout, size_t layer, std::span<const Run> runs, Matrix key, Matrix value) override;
+  void attend(const CacheLayout& layout, size_t layer, std::span<const Run> runs, const AttentionOptions& options,
+              Matrix query, Matrix out) override;
+  void gate(Matrix x, Matrix up, Activation activation) override;
+  void add(Matrix x, Matrix delta) override;
+  void soft_cap(Matrix x, float cap) override;
+  void gather(Matrix x, std::span<const uint32_t> rows, Matrix out) override;
+
+ private:
+  // Small things that a step tells the kernels: kept on the device, sent again only when they have changed.
+  class Note {
+   public:
+    const void* put(CudaBackend& backend, const void* bytes, size_t count);
+
+   private:
+    std::vector<std::byte> sent_;
+    Memory memory_;
+    size_t room_ = 0;
+  };
+
+  void multiply_together(Matrix x, std::span<const Product> products);
+  void launch_multiply(TensorType type, const cuda::MultiplyArguments& arguments);
+  cuda::CachePlace place(const CacheLayout& layout, size_t layer, std::span<const Run> runs);
+  void each_element(cuda::Kernel kernel, size_t count, const void* arguments);
+
+  std::shared_ptr<cuda::Device> device_;
+  cuda::Staging staging_;
+  std::vector<Memory> weights_;
+  Note tokens_, rows_, places_, pages_;
+  std::vector<cuda::RowPlace> row_places_;
+  std::vector<std::byte*> page_list_;
+  std::optional<cuda::Device::Current> current_;  // within a step
+};
+
+// ENODEV, ENOTSUP: see cuda::Device. `image`: the kernels; empty: those of this build.
+std::unique_ptr<Backend> make_cuda_backend(std::string_view device, std::span<const std::byte> image);
+
+}  // namespace llmos::core

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// The kernels by name. nvcc makes the image of this file; the tests' fake driver includes it.
+#include "cuda/kernels/attention.cuh"
+#include "cuda/kernels/list.hpp"
+#include "cuda/kernels/multiply.cuh"
+#include "cuda/kernels/rows.cuh"
+
+namespace llmos::cuda {
+
+#define DEFINE_TYPE(type, Unit)                                                                                      \
+  KERNEL(embed_##type, row_threads, EmbedArguments) { embed<Unit>(arguments); }                                      \
+  KERNEL(multiply_one_##type, multiply_threads, MultiplyArguments) { multiply<Unit, 1, one_token_rows>(arguments); } \
+  KERNEL(multiply_many_##type, multiply_threads, MultiplyArguments) {                                                \
+    multiply<Unit, many_tokens, many_tokens_rows>(arguments);                                                        \
+  }
+LLMOS_CUDA_TYPES(DEFINE_TYPE)
+
+#define DEFINE_ROWS(name, threads, Arguments) \
+  KERNEL(name, threads, Arguments) { name(arguments); }
+LLMOS_CUDA_ROW_KERNELS(DEFINE_ROWS)
+
+KERNEL(attend_f16, attend_threads, AttendArguments) { attend<HalfCache>(arguments); }
+KERNEL(attend_q8_0, attend_threads, AttendArguments) { attend<ByteCache>(arguments); }
+
+}  // namespace llmos::cuda

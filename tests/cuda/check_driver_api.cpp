@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Our declarations of the driver's interface against CUDA's own, where a toolkit is installed. Compiled, never run.
+#include <cuda.h>
+
+#include <type_traits>
+
+#include "cuda/driver_api.hpp"
+
+namespace ours = llmos::cuda;
+
+// The same number of parameters, each of the same size and kind.
+template <typename A, typename B>
+constexpr bool alike = sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B> &&
+                       (std::is_enum_v<A> ? std::is_integral_v<B> : std::is_integral_v<A> == std::is_integral_v<B>);
+
+template <typename Theirs, typename Ours>
+struct Same : std::false_type {};
+template <typename... A, typename... B>
+struct Same<CUresult(A...), int(B...)> : std::bool_constant<sizeof...(A) == sizeof...(B)> {
+  static constexpr bool parameters = (alike<A, B> && ...);
+};
+
+#define CHECK_CALL(name, symbol, parameters_)                                                  \
+  static_assert(Same<std::remove_pointer_t<decltype(&symbol)>, int parameters_>::value);      \
+  static_assert(Same<std::remove_pointer_t<decltype(&symbol)>, int parameters_>::parameters, #symbol);
+namespace llmos::cuda {
+LLMOS_DRIVER_CALLS(CHECK_CALL)
+}
+
+static_assert(sizeof(CUresult) == sizeof(ours::Result) && sizeof(CUdevice) == sizeof(ours::DeviceNumber));
+static_assert(sizeof(CUdeviceptr) == sizeof(ours::Address));
+static_assert(ours::success == CUDA_SUCCESS && ours::invalid_value == CUDA_ERROR_INVALID_VALUE);
+static_assert(ours::out_of_memory == CUDA_ERROR_OUT_OF_MEMORY && ours::not_initialized == CUDA_ERROR_NOT_INITIALIZED);
+static_assert(ours::no_device == CUDA_ERROR_NO_DEVICE && ours::invalid_device == CUDA_ERROR_INVALID_DEVICE);
+static_assert(ours::invalid_image == CUDA_ERROR_INVALID_IMAGE && ours::invalid_context == CUDA_ERROR_INVALID_CONTEXT);
+static_assert(ours::no_binary_for_gpu == CUDA_ERROR_NO_BINARY_FOR_GPU);
+static_assert(ours::ecc_uncorrectable == CUDA_ERROR_ECC_UNCORRECTABLE);
+static_assert(ours::unsupported_ptx_version == CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
+static_assert(ours::not_found == CUDA_ERROR_NOT_FOUND && ours::not_ready == CUDA_ERROR_NOT_READY);
+static_assert(ours::illegal_address == CUDA_ERROR_ILLEGAL_ADDRESS);
+static_assert(ours::launch_out_of_resources == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+static_assert(ours::launch_timeout == CUDA_ERROR_LAUNCH_TIMEOUT && ours::launch_failed == CUDA_ERROR_LAUNCH_FAILED);
+static_assert(ours::system_not_ready == CUDA_ERROR_SYSTEM_NOT_READY);
+static_assert(ours::system_driver_mismatch == CUDA_ERROR_SYSTEM_DRIVER_MISMATCH);
+static_assert(ours::unknown_error == CUDA_ERROR_UNKNOWN);
+static_assert(ours::compute_capability_major == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+static_assert(ours::compute_capability_minor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+static_assert(ours::stream_non_blocking == CU_STREAM_NON_BLOCKING);
+static_assert(ours::event_disable_timing == CU_EVENT_DISABLE_TIMING);

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// CUDA kernels on the host: one fiber for each CUDA thread. What is written for the GPU is compiled as C++ with this
+// header in place of CUDA's, and simt::launch() runs it block by block.
+//
+// It finds what a GPU would get wrong silently: barriers that not every thread of a block reaches, or at different
+// lines; shuffles that not every named lane joins; missing barriers, as results that change with the order in which
+// threads run (fifo, lifo, random); shared memory read before it is written (filled with 0xCB for every block);
+// misaligned vector loads; accesses out of bounds under the address sanitizer. Each ends the launch with a Fault.
+//
+// What it does not have: the warp's lock step, time, caches, or any limit of registers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+struct uint3 {
+  unsigned x, y, z;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+namespace simt {
+
+class Fault : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+enum class Order { fifo, lifo, random };
+
+struct Schedule {
+  Order order = Order::fifo;
+  uint32_t seed = 1;
+  unsigned workers = 2;  // OS threads that blocks are spread over, where there are enough of them
+};
+
+inline constexpr unsigned most_threads = 1024;         // of a block
+inline constexpr size_t most_shared_bytes = 48 << 10;  // of a block's static shared memory
+inline constexpr size_t most_exchanged_bytes = 16;     // of a shuffled value
+
+// Runs `body` in every thread of the grid. Thread-safe.
+void launch(dim3 grid, dim3 block, const std::function<void()>& body, const Schedule& schedule = {});
+
+// ---- What kernels use, by the names below ----
+
+// A place in the source; one for each barrier or shuffle.
+struct Site {
+  const char* file;
+  int line;
+  const char* what;
+};
+
+struct Coordinates {
+  uint3 thread, block;
+  dim3 threads, blocks;
+  unsigned lane;
+};
+const Coordinates& here();
+
+void block_barrier(const Site& site);
+// All lanes of `mask` give a value; afterwards slot i holds lane i's until this lane's next exchange.
+using Slots = const std::byte (*)[most_exchanged_bytes];
+Slots exchange(unsigned mask, const void* value, size_t bytes, const Site& site);
+void* shared(const Site& site, size_t bytes);
+[[noreturn]] void misaligned(const void* address, size_t bytes);
+
+template <typename Value>
+Value shuffle(unsigned mask, Value value, unsigned from, const Site& site) {
+  static_assert(std::is_trivially_copyable_v<Value> && sizeof(Value) <= most_exchanged_bytes);
+  const Slots slots = exchange(mask, &value, sizeof value, site);
+  if (!(mask >> (from & 31) & 1))
+    throw Fault("a shuffle reads lane " + std::to_string(from & 31) + ", outside its mask");
+  Value result;
+  std::memcpy(&result, slots[from & 31], sizeof result);
+  return result;
+}
+
+inline unsigned ballot(unsigned mask, bool predicate, const Site& site) {
+  const Slots slots = exchange(mask, &predicate, sizeof predicate, site);
+  unsigned result = 0;
+  for (unsigned i = 0; i < 32; i++)
+    if ((mask >> i & 1) && static_cast<bool>(slots[i][0])) result |= 1u << i;
+  return result;
+}
+
+template <typename Value>
+Value load(const void* address) {
+  if (reinterpret_cast<uintptr_t>(address) % sizeof(Value) != 0) misaligned(address, sizeof(Value));
+  Value value;
+  std::memcpy(&value, address, sizeof value);
+  return value;
+}
+
+}  // namespace simt
+
+#define SIMT_SITE(what)                                     \
+  ([]() -> const simt::Site& {                              \
+    static const simt::Site site{__FILE__, __LINE__, what}; \
+    return site;                                            \
+  }())
+
+#define threadIdx (simt::here().thread)
+#define blockIdx (simt::here().block)
+#define blockDim (simt::here().threads)
+#define gridDim (simt::here().blocks)
+#define __syncthreads() simt::block_barrier(SIMT_SITE("__syncthreads"))
+#define __syncwarp(mask) static_cast<void>(simt::ballot(mask, true, SIMT_SITE("__syncwarp")))
+#define __shfl_sync(mask, value, from) simt::shuffle(mask, value, from, SIMT_SITE("__shfl_sync"))
+#define __shfl_xor_sync(mask, value, bits) \
+  simt::shuffle(mask, value, simt::here().lane ^ static_cast<unsigned>(bits), SIMT_SITE("__shfl_xor_sync"))
+#define __ballot_sync(mask, predicate) simt::ballot(mask, predicate, SIMT_SITE("__ballot_sync"))
+
+template <typename Number>
+Number atomicAdd(Number* address, Number value) {
+  if constexpr (std::is_floating_point_v<Number>) {
+    Number old, sum;
+    __atomic_load(address, &old, __ATOMIC_RELAXED);
+    do sum = old + value;
+    while (!__atomic_compare_exchange(address, &old, &sum, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+  } else {
+    return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
+  }
+}
+
+template <typename Number>
+Number atomicCAS(Number* address, Number expected, Number value) {
+  __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  return expected;
+}
+
+template <typename Number>
+Number atomicMax(Number* address, Number value) {
+  Number old = __atomic_load_n(address, __ATOMIC_RELAXED);
+  while (old < value && !__atomic_compare_exchange_n(address, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return old;
+}
