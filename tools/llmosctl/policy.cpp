@@ -186,6 +186,11 @@ void set_gate(const std::string& name, bool open) {
   write_pinned_number(gate, open ? 1 : 0);
 }
 
+void forget(const std::string& name) {
+  fs::remove_all(pins_of(name));
+  fs::remove_all(maps_of(name));
+}
+
 void attach(const std::string& wanted, bool closed) {
   const fs::path object = object_of(wanted);
   const std::string name = name_of(object);
@@ -197,15 +202,19 @@ void attach(const std::string& wanted, bool closed) {
   mount_bpf();
   fs::create_directories(kPins);
   fs::remove_all(maps_of(name));  // settings of an earlier time
-  run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
+  try {
+    run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
+  } catch (...) {  // nothing half attached
+    forget(name);
+    throw;
+  }
   if (!closed && fs::exists(maps_of(name) / "gate")) set_gate(name, true);
 }
 
 void detach(const std::string& name) {
   if (name.find('/') != name.npos || !fs::exists(pins_of(name)))
     throw Error(ENOENT, fmt::format("policy \"{}\" is not attached", name));
-  fs::remove_all(pins_of(name));
-  fs::remove_all(maps_of(name));
+  forget(name);
 }
 
 CLI::App* add_command(CLI::App* policy, const char* name, const char* help, const std::shared_ptr<std::string>& which) {

@@ -62,15 +62,22 @@ static long yield_turn(World& world, Random& random) {
   return result(ioctl(lane_fd(world, random), LLMOS_LANE_YIELD, &args));
 }
 
-static long end_turn(World& world, Random& random, unsigned long number) {
+static long release_turn(World& world, Random& random) {
   auto args = guest::sized<llmos_lane_turn>();
-  args.used_ns = number == LLMOS_LANE_RELEASE ? used(random) : random.mostly(0, 98);
+  args.used_ns = used(random);
   args.flags = static_cast<uint32_t>(random.mostly(0, 98));
-  return result(ioctl(lane_fd(world, random), number, &args));
+  return result(ioctl(lane_fd(world, random), LLMOS_LANE_RELEASE, &args));
 }
 
-static long release_turn(World& world, Random& random) { return end_turn(world, random, LLMOS_LANE_RELEASE); }
-static long cancel_wait(World& world, Random& random) { return end_turn(world, random, LLMOS_LANE_CANCEL); }
+// Of a lane that was queued just now, mostly: else hardly any waits.
+static long cancel_wait(World& world, Random& random) {
+  const int fd = lane_fd(world, random);
+  auto queue = guest::sized<llmos_lane_turn>(), args = guest::sized<llmos_lane_turn>();
+  queue.flags = LLMOS_LANE_NONBLOCK;
+  if (random.chance(80)) ioctl(fd, LLMOS_LANE_ACQUIRE, &queue);
+  args.flags = static_cast<uint32_t>(random.mostly(0, 98));
+  return result(ioctl(fd, LLMOS_LANE_CANCEL, &args));
+}
 
 // A whole turn, as programs take it.
 static long take_turn(World& world, Random& random) {
