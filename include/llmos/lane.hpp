@@ -16,9 +16,9 @@
 namespace llmos {
 
 struct LaneOptions {
-  std::string name = {};                  // for people and policies; at most 31 characters
-  uint32_t weight = 0;                    // among the lanes of this cgroup, 1 to 10000; 0: 100
-  uint32_t lane_class = 0;                // for policies
+  std::string name = {};                   // for people and policies; at most 31 characters
+  uint32_t weight = 0;                     // among the lanes of this cgroup, 1 to 10000; 0: 100
+  uint32_t lane_class = 0;                 // for policies
   std::chrono::nanoseconds deadline = {};  // within which each turn is wanted; 0: none
   std::chrono::nanoseconds cost = {};      // device time that a turn is expected to take; 0: not known
 };

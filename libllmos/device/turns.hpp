@@ -44,7 +44,7 @@ class Turns {
   bool busy_ = false;  // a step is under way, or waits
   bool closing_ = false;
   bool watcher_sleeps_ = false;  // until it is told; else it looks by itself in a moment
-  Clock::time_point since_;  // begin or end of the last step
+  Clock::time_point since_;      // begin or end of the last step
   std::thread watcher_;
 };
 

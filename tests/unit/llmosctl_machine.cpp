@@ -454,6 +454,9 @@ TEST_F(Llmosctl, attaches_and_detaches_policies) {
   EXPECT_SUCCESS(policy("policy detach shortest"));
   EXPECT_COMPLAINT("is not attached", policy("policy detach shortest"));
   EXPECT_COMPLAINT("there is no", policy("policy attach no-such-policy"));
+  const std::string bad = dir_.write("bad.bpf.o", pattern(1000));
+  EXPECT_COMPLAINT("failed", policy("policy attach " + bad));
+  EXPECT_COMPLAINT("is not attached", policy("policy detach bad"));  // nothing is left of it
 }
 
 TEST_F(Llmosctl, runs_a_model_by_turns) {

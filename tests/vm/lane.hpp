@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
 #include <cstdint>
 #include <cstring>
@@ -183,5 +184,24 @@ auto in_cgroup(const Cgroup& cgroup, Make make) {
   } back;
   return make();
 }
+
+// No lane is left behind.
+class LaneTest : public ModuleTest {
+ protected:
+  void SetUp() override {
+    ModuleTest::SetUp();
+    lanes_before_ = read_number(lanes_dir + "current");
+    rlimit files = {65536, 65536};
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  void TearDown() override {
+    EXPECT_TRUE(eventually([&] { return read_number(lanes_dir + "current") == lanes_before_; }))
+        << "lanes were left behind";
+    ModuleTest::TearDown();
+  }
+
+ private:
+  uint64_t lanes_before_ = 0;
+};
 
 }  // namespace llmos::guest

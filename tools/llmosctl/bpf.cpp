@@ -17,9 +17,7 @@
 namespace llmosctl {
 namespace {
 
-long bpf(bpf_cmd command, bpf_attr& attributes) {
-  return ::syscall(SYS_bpf, command, &attributes, sizeof(attributes));
-}
+long bpf(bpf_cmd command, bpf_attr& attributes) { return ::syscall(SYS_bpf, command, &attributes, sizeof(attributes)); }
 
 uint64_t address(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
 

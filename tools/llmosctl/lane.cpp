@@ -27,8 +27,9 @@ void list(const Globals& globals, const std::string& device) {
     for (const llmos::LaneInfo& lane : lanes) array.push_back(to_json(lane, cgroups.name(lane.cgroup)));
     return print(array);
   }
-  Table table({"ID", "DEVICE", "CGROUP", "NAME", "PID", "WEIGHT", "STATE", "TURNS", "USED", "WAITED", "OVERRUNS", "LOST"},
-              {0, 4, 5, 7, 8, 9, 10, 11});
+  Table table(
+      {"ID", "DEVICE", "CGROUP", "NAME", "PID", "WEIGHT", "STATE", "TURNS", "USED", "WAITED", "OVERRUNS", "LOST"},
+      {0, 4, 5, 7, 8, 9, 10, 11});
   for (const llmos::LaneInfo& lane : lanes)
     table.add({std::to_string(lane.id), lane.device, cgroups.name(lane.cgroup), lane.name, std::to_string(lane.pid),
                std::to_string(lane.weight), state_name(lane.state), std::to_string(lane.turns), seconds_text(lane.used),

@@ -67,7 +67,9 @@ std::vector<Hook> read_hooks() {
   std::vector<Hook> hooks;
   for (const char* name : kHookNames) {
     std::ifstream file(kHooks / name);
-    if (!file) throw Error(ENODEV, fmt::format("there is no {}: the llmos module is not loaded, or too old", (kHooks / name).native()));
+    if (!file)
+      throw Error(ENODEV,
+                  fmt::format("there is no {}: the llmos module is not loaded, or too old", (kHooks / name).native()));
     Hook hook{name};
     uint64_t count;
     for (std::string key; file >> key >> count;) {
@@ -110,9 +112,11 @@ void list(const Globals& globals) {
     nlohmann::ordered_json json = {{"available", policies_possible()}};
     json["hooks"] = json["policies"] = nlohmann::ordered_json::array();
     for (const Hook& hook : hooks)
-      json["hooks"].push_back({{"name", hook.name}, {"answered", hook.answered}, {"default", hook.by_default}, {"refused", hook.refused}});
+      json["hooks"].push_back(
+          {{"name", hook.name}, {"answered", hook.answered}, {"default", hook.by_default}, {"refused", hook.refused}});
     for (const Policy& policy : policies) {
-      json["policies"].push_back({{"name", policy.name}, {"installed", policy.installed}, {"programs", policy.programs}, {"open", nullptr}});
+      json["policies"].push_back(
+          {{"name", policy.name}, {"installed", policy.installed}, {"programs", policy.programs}, {"open", nullptr}});
       if (policy.gate) json["policies"].back()["open"] = *policy.gate != 0;
     }
     return print(json);
@@ -120,12 +124,16 @@ void list(const Globals& globals) {
   if (!policies_possible()) fmt::print("No policy can be attached here: kernel or module came without BTF.\n\n");
   Table table({"HOOK", "ANSWERED", "DEFAULT", "REFUSED"}, {1, 2, 3});
   for (const Hook& hook : hooks)
-    table.add({hook.name, std::to_string(hook.answered), std::to_string(hook.by_default), std::to_string(hook.refused)});
+    table.add(
+        {hook.name, std::to_string(hook.answered), std::to_string(hook.by_default), std::to_string(hook.refused)});
   table.print();
   fmt::print("\n");
   Table second({"POLICY", "INSTALLED", "GATE", "PROGRAMS"}, {});
   for (const Policy& policy : policies)
-    second.add({policy.name, policy.installed ? "yes" : "no", !policy.gate ? "-" : *policy.gate ? "open" : "closed",
+    second.add({policy.name, policy.installed ? "yes" : "no",
+                !policy.gate   ? "-"
+                : *policy.gate ? "open"
+                               : "closed",
                 policy.programs.empty() ? "-" : joined(policy.programs)});
   second.print();
 }
@@ -159,9 +167,11 @@ void run_bpftool(std::vector<std::string> arguments) {
 
 // A name of an installed policy, or the path of an object.
 fs::path object_of(const std::string& name) {
-  const fs::path object = name.find('/') == name.npos ? installed_folder() / (name + std::string(kSuffix)) : fs::path(name);
+  const fs::path object =
+      name.find('/') == name.npos ? installed_folder() / (name + std::string(kSuffix)) : fs::path(name);
   if (!fs::exists(object))
-    throw Error(ENOENT, fmt::format("there is no {}; \"llmosctl policy ls\" lists the policies there are", object.native()));
+    throw Error(ENOENT,
+                fmt::format("there is no {}; \"llmosctl policy ls\" lists the policies there are", object.native()));
   return object;
 }
 
@@ -176,6 +186,11 @@ void set_gate(const std::string& name, bool open) {
   write_pinned_number(gate, open ? 1 : 0);
 }
 
+void forget(const std::string& name) {
+  fs::remove_all(pins_of(name));
+  fs::remove_all(maps_of(name));
+}
+
 void attach(const std::string& wanted, bool closed) {
   const fs::path object = object_of(wanted);
   const std::string name = name_of(object);
@@ -187,15 +202,19 @@ void attach(const std::string& wanted, bool closed) {
   mount_bpf();
   fs::create_directories(kPins);
   fs::remove_all(maps_of(name));  // settings of an earlier time
-  run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
+  try {
+    run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
+  } catch (...) {  // nothing half attached
+    forget(name);
+    throw;
+  }
   if (!closed && fs::exists(maps_of(name) / "gate")) set_gate(name, true);
 }
 
 void detach(const std::string& name) {
   if (name.find('/') != name.npos || !fs::exists(pins_of(name)))
     throw Error(ENOENT, fmt::format("policy \"{}\" is not attached", name));
-  fs::remove_all(pins_of(name));
-  fs::remove_all(maps_of(name));
+  forget(name);
 }
 
 CLI::App* add_command(CLI::App* policy, const char* name, const char* help, const std::shared_ptr<std::string>& which) {
@@ -210,7 +229,9 @@ void add_policies(CLI::App& app, Globals& globals) {
   CLI::App* policy = app.add_subcommand("policy", "Show, attach and detach policies: ls, attach, detach, open, close");
   policy->require_subcommand(1);
   policy->fallthrough();
-  policy->add_subcommand("ls", "List hooks, how they were answered, and policies")->callback([&globals] { list(globals); });
+  policy->add_subcommand("ls", "List hooks, how they were answered, and policies")->callback([&globals] {
+    list(globals);
+  });
 
   auto name = std::make_shared<std::string>();
   auto closed = std::make_shared<bool>(false);

@@ -99,7 +99,8 @@ std::string bytes_of(uint64_t bytes, uint64_t limit) {
 std::string percent_text(double percent) { return fmt::format("{:.1f}", percent); }
 
 std::string devices_text(const Snapshot& before, const Snapshot& now, size_t limit) {
-  Table table({"DEVICE", "KIND", "MEMORY", "BUSY %", "TURNS / SLOTS", "WAITING", "OVERRUNS", "LOST"}, {2, 3, 4, 5, 6, 7});
+  Table table({"DEVICE", "KIND", "MEMORY", "BUSY %", "TURNS / SLOTS", "WAITING", "OVERRUNS", "LOST"},
+              {2, 3, 4, 5, 6, 7});
   for (const size_t i : busiest(now.devices, before, now, limit)) {
     const llmos::Device& device = now.devices[i];
     table.add({device.id, device.kind, bytes_of(device.memory_current, device.memory),
@@ -175,8 +176,8 @@ double busy_percent(const llmos::Device& device, const Snapshot& before, const S
 }
 
 double busy_percent(const GroupAccount& account, const Snapshot& before, const Snapshot& now) {
-  const auto* old =
-      find(before.groups, [&](const auto& other) { return other.group == account.group && other.device == account.device; });
+  const auto* old = find(
+      before.groups, [&](const auto& other) { return other.group == account.group && other.device == account.device; });
   return old ? percent(1000 * as_double(account.used_usec, old->used_usec), before, now) : 0;
 }
 
@@ -189,22 +190,25 @@ ordered_json to_json(const Snapshot& before, const Snapshot& now) {
   ordered_json json;
   for (const char* kind : {"devices", "groups", "lanes", "models"}) json[kind] = ordered_json::array();
   for (const llmos::Device& device : now.devices) {
-    ordered_json one = {{"id", device.id},           {"kind", device.kind},       {"memory", nullptr},
-                        {"memory_current", device.memory_current}, {"slots", device.slots}, {"running", device.running},
-                        {"waiting", device.waiting}, {"used_ns", device.used_ns}, {"overruns", device.overruns},
-                        {"lost", device.lost},       {"busy_percent", busy_percent(device, before, now)}};
+    ordered_json one = {{"id", device.id},
+                        {"kind", device.kind},
+                        {"memory", nullptr},
+                        {"memory_current", device.memory_current},
+                        {"slots", device.slots},
+                        {"running", device.running},
+                        {"waiting", device.waiting},
+                        {"used_ns", device.used_ns},
+                        {"overruns", device.overruns},
+                        {"lost", device.lost},
+                        {"busy_percent", busy_percent(device, before, now)}};
     if (device.memory != llmos::Device::unknown) one["memory"] = device.memory;
     json["devices"].push_back(one);
   }
   for (const GroupAccount& account : now.groups) {
-    ordered_json one = {{"group", account.group},
-                        {"device", account.device},
-                        {"memory_current", account.memory},
-                        {"memory_max", nullptr},
-                        {"used_usec", account.used_usec},
-                        {"turns", account.turns},
-                        {"models_current", account.models},
-                        {"busy_percent", busy_percent(account, before, now)}};
+    ordered_json one = {{"group", account.group},           {"device", account.device},
+                        {"memory_current", account.memory}, {"memory_max", nullptr},
+                        {"used_usec", account.used_usec},   {"turns", account.turns},
+                        {"models_current", account.models}, {"busy_percent", busy_percent(account, before, now)}};
     if (account.memory_max != llmos::Device::unknown) one["memory_max"] = account.memory_max;
     json["groups"].push_back(one);
   }

@@ -117,7 +117,8 @@ void once(const Globals& globals, double delay) {
 void add_top(CLI::App& app, Globals& globals) {
   auto options = std::make_shared<TopOptions>();
   CLI::App* command = app.add_subcommand("top", "Show devices, groups, lanes and models, live");
-  command->add_option("-d,--delay", options->delay, "Seconds between two looks (default: 1)")->check(CLI::Range(0.1, 3600.0));
+  command->add_option("-d,--delay", options->delay, "Seconds between two looks (default: 1)")
+      ->check(CLI::Range(0.1, 3600.0));
   command->add_flag("--once", options->once, "Look twice, print what happened in between, and end");
   command->callback([=, &globals] {
     if (options->once || globals.json || !::isatty(STDOUT_FILENO) || !::isatty(STDIN_FILENO))

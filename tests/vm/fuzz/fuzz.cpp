@@ -39,7 +39,7 @@ static double seconds_since(Clock::time_point begin) {
 static std::vector<Call> all_calls() {
   std::vector<Call> all;
   for (const auto& some : {model_calls(), composite_calls(), file_calls(), folder_calls(), memory_calls(),
-                           uring_calls(), system_calls()})
+                           group_calls(), lane_calls(), uring_calls(), system_calls()})
     all.insert(all.end(), some.begin(), some.end());
   return all;
 }
@@ -76,7 +76,7 @@ class Worker {
   // Descriptors to begin with.
   void prepare() {
     for (const char* name : {"open device", "open source", "pipe", "open folder", "open cgroup", "create",
-                             "make a model", "open model"})
+                             "make a model", "open model", "add device", "charge", "make lane"})
       for (uint64_t i = 0; i < 2 * fds_per_kind; i++) {
         Random random({world_.options.seed, world_.process, ~i});
         calls_[index(name)].run(world_, random);

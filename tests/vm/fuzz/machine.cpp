@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "../groups.hpp"
 #include "../leaks.hpp"
 #include "../system.hpp"
 #include "../verity.hpp"
@@ -65,6 +66,13 @@ void Machine::prepare_faults() {
     guest::must_write(std::string("/sys/kernel/debug/fail_page_alloc/ignore-gfp-") + kind, "0");
 }
 
+// Turns that nobody ends are soon taken away.
+void Machine::prepare_lanes() {
+  guest::mount_groups();
+  for (const auto& [knob, value] : {std::pair{"slice_us", "5000"}, {"claim_ms", "50"}, {"stall_ms", "200"}, {"wait_max_ms", "100"}})
+    guest::must_write(std::string("/sys/fs/llmos/lanes/") + knob, value);
+}
+
 Machine::Machine(const Options& options) : options_(options) {
   if (guest::memory_current()) throw std::runtime_error("there are models already");
   prepare_files();
@@ -74,6 +82,7 @@ Machine::Machine(const Options& options) : options_(options) {
   guest::write_file("/sys/kernel/mm/transparent_hugepage/enabled", "always");
   guest::write_file("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "200");
   guest::must_write(guest::memory_max_file, "256M");
+  prepare_lanes();
   unaccounted_ = guest::unaccounted_memory();
 }
 
@@ -117,6 +126,29 @@ void Machine::check_models() {
     problem("no model is left, but memory.current is ", guest::memory_current());
 }
 
+void Machine::check_device(const std::string& id) {
+  const auto left = guest::read_number(guest::device_file(id, "memory.current"));
+  if (left) problem("device ", id, " still has ", left, " bytes charged");
+  const auto lanes = guest::read_file(guest::device_file(id, "lanes.stat"));
+  if (!lanes.starts_with("running 0\nwaiting 0\n")) problem("device ", id, " still has turns: ", lanes);
+  for (const auto& group : fs::recursive_directory_iterator(guest::groups_dir + "/fuzz"))
+    if (group.path().filename() == "memory.current" && guest::bytes_of(group.path(), id))
+      problem(group.path(), " is ", guest::read_file(group.path()));
+}
+
+// Every process is gone, so nothing may be charged; a device that was removed tells when it comes back.
+void Machine::check_devices() {
+  if (!guest::eventually([] { return guest::read_number("/sys/fs/llmos/lanes/current") == 0; }))
+    problem(guest::read_file("/sys/fs/llmos/lanes/current"), " lanes are left");
+  check_device("cpu");
+  for (unsigned i = 0; i < devices; i++) {
+    const std::string id = "fuzz" + std::to_string(i);
+    if (guest::device_add(id) && errno != EEXIST) problem("adding device ", id, ": ", guest::error_name(errno));
+    check_device(id);
+    if (guest::device_remove(id)) problem("removing device ", id, ": ", guest::error_name(errno));
+  }
+}
+
 void Machine::check_memory() {
   const int64_t now = guest::unaccounted_memory(), more = now - unaccounted_;
   printf("memory that nobody accounts for: %+ld KiB\n", more / 1024);
@@ -127,6 +159,7 @@ std::vector<std::string> Machine::check() {
   unmount();
   guest::must_write(guest::memory_max_file, "256M");
   check_models();
+  check_devices();
   for (const auto& entry : fs::directory_iterator(cgroups))
     if (entry.is_directory()) rmdir(entry.path().c_str());
   rmdir(cgroups.c_str());

@@ -22,10 +22,13 @@ class Machine {
   void prepare_files();
   void prepare_cgroups();
   void prepare_faults();
+  void prepare_lanes();
   void unmount();
   void allow_all(const std::string& name);
   void check_model(const std::string& name);
   void check_models();
+  void check_device(const std::string& id);
+  void check_devices();
   void check_memory();
   template <typename... Parts>
   void problem(const Parts&... parts);

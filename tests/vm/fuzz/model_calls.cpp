@@ -194,7 +194,7 @@ static long raw(World& world, Random& random) {
   for (std::byte& byte : bytes) byte = random.chance(70) ? std::byte{0} : static_cast<std::byte>(random.next());
   const uint32_t size = static_cast<uint32_t>(random.mostly(random.between(4, sizeof(bytes))));
   memcpy(bytes, &size, sizeof(size));
-  const unsigned long number = _IO(LLMOS_IOC_MAGIC, random.below(0x30)) ^ (random.chance(20) ? random.garbage() : 0);
+  const unsigned long number = _IO(LLMOS_IOC_MAGIC, random.below(0x40)) ^ (random.chance(20) ? random.garbage() : 0);
   const int fd = world.fd(random, random.pick({Kind::device, Kind::loader, Kind::model}));
   return result(ioctl(fd, number, random.chance(95) ? static_cast<void*>(bytes) : world.buffer(random)));
 }

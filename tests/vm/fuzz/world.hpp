@@ -45,8 +45,8 @@ struct Options {
 };
 
 // Kinds of descriptors that a process keeps for later calls.
-enum class Kind { device, loader, model, source, dmabuf, pipe, folder, cgroup, other };
-inline constexpr size_t kinds = 9, fds_per_kind = 8;
+enum class Kind { device, loader, model, source, dmabuf, pipe, folder, cgroup, charge, lane, other };
+inline constexpr size_t kinds = 11, fds_per_kind = 8;
 
 // Windows of address space at fixed places, far from where the kernel puts anything: a call that races with another
 // one's munmap() cannot hit the heap.
@@ -99,9 +99,15 @@ std::vector<Call> model_calls();
 std::vector<Call> composite_calls();
 std::vector<Call> file_calls();
 std::vector<Call> folder_calls();
+std::vector<Call> group_calls();
+std::vector<Call> lane_calls();
 std::vector<Call> memory_calls();
 std::vector<Call> uring_calls();
 std::vector<Call> system_calls();
+
+// Of few devices, so that everybody meets on them; now and then no good id.
+void device_id(Random& random, char (&out)[LLMOS_DEVICE_ID_SIZE]);
+inline constexpr unsigned devices = 4;
 
 inline long result(long value) { return value < 0 ? -errno : value; }
 
