@@ -37,7 +37,7 @@ typedef struct llmos_session llmos_session;
 /* Zero everything, set size to sizeof() and then what is to differ. */
 typedef struct llmos_engine_options {
 	size_t size;
-	const char *device;	/* NULL: "cpu" */
+	const char *device;	/* NULL: "cpu"; or "cuda:0", ... */
 	const char *kernels;	/* of the CPU: "portable", "avx2", "avx512", "amx"; NULL: the best it has */
 	uint32_t threads;	/* 0: one per CPU this process may use */
 	uint32_t flags;		/* LLMOS_ENGINE_* */
@@ -66,7 +66,9 @@ typedef struct llmos_engine_info {
  *
  * Errors: EBADMSG (the file is damaged), ENOTSUP (an architecture, type or
  * device that llmos does not have), ENOENT (a tensor or key is missing), EINVAL,
- * ENOMEM, EAGAIN (no threads).
+ * ENOMEM, EAGAIN (no threads). Of a CUDA device also: ENODEV (no driver or no
+ * such device), EDQUOT (a group's limit of its memory), EIO (it failed; so may
+ * whatever computes on it later).
  */
 LLMOS_API int llmos_engine_open(llmos_model *model, const llmos_engine_options *options, llmos_engine **engine);
 

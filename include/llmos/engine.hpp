@@ -20,10 +20,10 @@ namespace llmos {
 enum class CacheType : uint32_t { f16 = LLMOS_CACHE_F16, q8_0 = LLMOS_CACHE_Q8_0 };
 
 struct EngineOptions {
-  std::string device = "cpu";
-  unsigned threads = 0;      // 0: one per CPU this process may use
-  uint64_t context = 0;      // tokens a session can hold; 0: as trained, at most 4096
-  uint64_t cache_bytes = 0;  // for all sessions together; 0: four full contexts
+  std::string device = "cpu";  // or "cuda:0", …
+  unsigned threads = 0;        // 0: one per CPU this process may use
+  uint64_t context = 0;        // tokens a session can hold; 0: as trained, at most 4096
+  uint64_t cache_bytes = 0;    // for all sessions together; 0: four full contexts
   CacheType cache_type = CacheType::f16;
   unsigned batch_tokens = 0;  // that go through the layers at once; 0: 512
   bool pin = false;           // bind each worker thread to one CPU

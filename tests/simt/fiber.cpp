@@ -6,6 +6,7 @@
 #include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -48,6 +49,9 @@ thread_local Fiber* left = nullptr;  // the fiber that was switched away from, u
 void Fiber::prepare(char* stack, void (*entry)()) {
   stack_ = stack;
   size_ = stack_bytes;
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(stack, stack_bytes);  // a fiber that was given up may have left its frames' marks
+#endif
 #if defined(__x86_64__)
   void** top = reinterpret_cast<void**>(stack + stack_bytes);
   *--top = nullptr;  // where entry would return to

@@ -59,7 +59,6 @@ class Block {
 
   void run(uint3 index);
 
-  Thread& current() { return *current_; }
   void barrier(const Site& site);
   Slots exchange(unsigned mask, const void* value, size_t bytes, const Site& site);
   void* shared(const Site& site, size_t bytes);
@@ -116,7 +115,7 @@ Block::Block(dim3 grid, dim3 size, const std::function<void()>& body, const Sche
 }
 
 void Block::run(uint3 index) {
-  Block* const outer = std::exchange(running, this);
+  running = this;
   random_ = schedule_.seed + 7919 * index.x + 104729 * index.y + 1299709 * index.z;
   alive_ = count_;
   ready_.clear();
@@ -131,8 +130,9 @@ void Block::run(uint3 index) {
     ready_.push_back(&thread);
   }
   current_ = next();
+  here_now = &current_->here;
   outside_.switch_to(current_->fiber);
-  running = outer;
+  running = nullptr;
   if (!fault_.empty()) throw Fault(fault_);
 }
 
@@ -193,6 +193,7 @@ void Block::go_on(Thread* from, bool last) {
   Thread* const self = current_;
   if (to && to == from) return;
   current_ = to;
+  if (to) here_now = &to->here;
   self->fiber.switch_to(to ? to->fiber : outside_, last);
 }
 
@@ -275,7 +276,8 @@ Stacks& stacks_for(unsigned count) {
 
 }  // namespace
 
-const Coordinates& here() { return running->current().here; }
+constinit thread_local const Coordinates* here_now = nullptr;
+
 void block_barrier(const Site& site) { running->barrier(site); }
 Slots exchange(unsigned mask, const void* value, size_t bytes, const Site& site) {
   return running->exchange(mask, value, bytes, site);

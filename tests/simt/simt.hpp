@@ -71,7 +71,8 @@ struct Coordinates {
   dim3 threads, blocks;
   unsigned lane;
 };
-const Coordinates& here();
+extern constinit thread_local const Coordinates* here_now;  // of the thread that runs
+inline const Coordinates& here() { return *here_now; }
 
 void block_barrier(const Site& site);
 // All lanes of `mask` give a value; afterwards slot i holds lane i's until this lane's next exchange.

@@ -22,7 +22,7 @@ _llmosctl() {
     --sign) compopt -o default; COMPREPLY=(); return ;;
     --cgroup) compopt -o nospace; COMPREPLY=($(cd /sys/fs/cgroup 2>/dev/null && compgen -S / -d -- "$current")); return ;;
     --cache-type) COMPREPLY=($(compgen -W 'f16 q8_0' -- "$current")); return ;;
-    --device) COMPREPLY=($(compgen -W 'cpu' -- "$current")); return ;;
+    --device) COMPREPLY=($(compgen -W 'cpu cuda:0' -- "$current")); return ;;
     --memory | --slots | --name | --mode | --priority | --bytes | --threads | --delay) COMPREPLY=(); return ;;
   esac
 

@@ -102,7 +102,7 @@ complete -c llmosctl -n '__fish_seen_subcommand_from run' -l ignore-eos -d 'Go o
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -s t -l threads -d 'Threads'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -s c -l ctx-size -d 'Tokens that fit'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l cache-type -a 'f16 q8_0' -d 'Type of the key-value cache'
-complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l device -a 'cpu' -d 'What runs it'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l device -a 'cpu cuda:0' -d 'What runs it'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l raw -d 'Print the generated text alone'
 
 complete -c llmosctl -n '__fish_seen_subcommand_from tokenize' -l ids -d 'Only the ids, on one line'

@@ -139,7 +139,7 @@ void add_run(CLI::App& app) {
   command->add_option("-t,--threads", options->engine.threads, "Threads (default: one per CPU)");
   command->add_option("-c,--ctx-size", options->engine.context, "Tokens that fit (default: as trained, at most 4096)");
   command->add_option("--cache-type", options->cache_type, "f16 or q8_0")->check(CLI::IsMember({"f16", "q8_0"}));
-  command->add_option("--device", options->engine.device, "What runs it (default: cpu)");
+  command->add_option("--device", options->engine.device, "What runs it: cpu, or cuda:0 and so on (default: cpu)");
   command->add_flag("--device-share", options->engine.device_share,
                     "Take turns on the device with other engines, by the weights of their cgroups");
   command->add_flag("--raw", options->raw, "Print the generated text alone, nothing before or after");
