@@ -16,3 +16,6 @@ machine_test(store store_load.cpp store_model.cpp store_writer.cpp store_kernel.
 target_compile_definitions(vm_store PRIVATE LLMOS_TEST_KERNEL)
 machine_test(llmosctl llmosctl_machine.cpp)
 target_link_libraries(vm_llmosctl PRIVATE nlohmann_json::nlohmann_json)
+machine_test(prepared prepared_machine.cpp)
+target_link_libraries(vm_prepared PRIVATE llmos_test_support)
+target_compile_definitions(vm_prepared PRIVATE LLMOS_TEST_KERNEL)
