@@ -76,7 +76,8 @@ LLMOS_API int llmos_engine_open(llmos_model *model, const llmos_engine_options *
  * Makes the model's prepared index, a small model named like it with ".index"
  * appended, from which every process attaches without parsing. 1: it was made;
  * 0: a good one was there. A stale or damaged one is replaced.
- * llmos_engine_open() does this by itself in the kernel's store when it may.
+ * llmos_engine_open() does this by itself in the kernel's store for the model's
+ * owner and for root; an index of anybody else is used by nobody but them.
  *
  * Errors: as llmos_engine_open() for what is no model to run; as
  * llmos_store_create() where the index cannot be stored.

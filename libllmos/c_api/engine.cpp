@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // llmos_engine_*: a model ready to run.
+#include <unistd.h>
+
 #include <climits>
 
 #include "c_api/guard.hpp"
@@ -22,11 +24,14 @@ void put(char (&field)[kSize], const std::string& text) {
   field[length] = 0;
 }
 
-// The model's index. The kernel's store gets one when there is none: the next process will find it.
+// The model's index. The kernel's store gets one when there is none, from the model's owner or root, whom the next
+// process believes.
 std::optional<PreparedIndex> index_of(llmos_model& model) {
   if (auto index = find_index(*model.store, *model.model)) return index;
   if (model.store->kind() != LLMOS_STORE_KERNEL) return std::nullopt;
   try {
+    const uid_t self = geteuid();
+    if (self != 0 && self != model.model->stat().uid) return std::nullopt;
     prepare(*model.store, *model.model);
   } catch (const Failure&) {  // not ours to store there, or no model to run, which the engine will say better
     return std::nullopt;

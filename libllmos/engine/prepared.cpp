@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "engine/prepared.hpp"
 
+#include <unistd.h>
+
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -92,9 +94,14 @@ std::optional<PreparedIndex> attach_index(std::span<const std::byte> index, std:
   return attached;
 }
 
+bool may_vouch(Store& store, Model& model, uint32_t uid) {
+  return store.kind() != LLMOS_STORE_KERNEL || uid == 0 || uid == geteuid() || uid == model.stat().uid;
+}
+
 std::optional<PreparedIndex> find_index(Store& store, Model& model) {
   try {
     const std::shared_ptr<Model> index = store.open(index_name(model.name()));
+    if (!may_vouch(store, model, index->stat().uid)) return std::nullopt;
     return attach_index(index->bytes(), index, model.bytes(), model.digest());
   } catch (const Failure&) {  // there is none, or not for us
     return std::nullopt;
@@ -110,11 +117,13 @@ bool prepare(Store& store, Model& model) {
   options.name = name.c_str();
   options.bytes = index.size();
   options.flags = LLMOS_OPTION_REPLACE;
-  if (store.kind() == LLMOS_STORE_KERNEL) {  // who may read the model may read its index
+  if (store.kind() == LLMOS_STORE_KERNEL) {  // who may read the model may read its index; it goes when the model may go
     const struct llmos_model_stat stat = model.stat();
     options.flags |= LLMOS_OPTION_MODE | LLMOS_OPTION_GID;
+    if (stat.flags & LLMOS_MODEL_EVICTABLE) options.flags |= LLMOS_OPTION_EVICTABLE;
     options.mode = stat.mode & 0777;
     options.gid = stat.gid;
+    options.priority = stat.priority;
   }
   const std::unique_ptr<Writer> writer = create(store, options);
   writer->write(0, index);

@@ -37,7 +37,11 @@ std::vector<std::byte> make_index(std::span<const std::byte> model, const Digest
 std::optional<PreparedIndex> attach_index(std::span<const std::byte> index, std::shared_ptr<const void> owner,
                                           std::span<const std::byte> model, const Digest& digest);
 
-// The index of an open model in its store: attached when a good one is there.
+// Whether an index that belongs to that user is to be believed: it is the model's owner, root, or who asks. Others, who
+// may create models too, could have any text in it.
+bool may_vouch(Store& store, Model& model, uint32_t uid);
+
+// The index of an open model in its store: attached when a good one is there that may be believed.
 std::optional<PreparedIndex> find_index(Store& store, Model& model);
 
 // Makes the index and stores it, for whoever may read the model, in place of one that is not good. False: a good one

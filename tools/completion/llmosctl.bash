@@ -30,7 +30,7 @@ _llmosctl() {
     local options='--json --help'
     case $command in
       '') options+=' --version' ;;
-      load) options+=' --name --mode --owner --group --node --page-size --evictable --priority --replace --sign --bytes --threads --quiet' ;;
+      load) options+=' --name --mode --owner --group --node --page-size --evictable --priority --replace --sign --bytes --threads --no-index --quiet' ;;
       ls) options+=' --long' ;;
       run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --device-share --raw' ;;
       tokenize) options+=' --ids --no-special --no-bos --parse-special' ;;

@@ -65,6 +65,7 @@ complete -c llmosctl -n '__fish_seen_subcommand_from load' -l replace -d 'Take t
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -r -l sign -d 'Detached PKCS#7 signature'
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l bytes -d 'Length, where the file is a stream'
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l threads -d 'That read'
+complete -c llmosctl -n '__fish_seen_subcommand_from load' -l no-index -d 'Do not make the prepared index'
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -s q -l quiet -d 'Print nothing but errors'
 
 complete -c llmosctl -n '__fish_seen_subcommand_from ls' -s l -l long -d 'Every column'

@@ -21,7 +21,7 @@ struct LoadOptions {
   std::string name, bytes, mode, owner, group, node, page_size, sign;
   int priority = 0;
   unsigned threads = 0;
-  bool evictable = false, replace = false, quiet = false;
+  bool evictable = false, replace = false, quiet = false, no_index = false;
 };
 
 std::vector<std::byte> read_signature(const std::string& path) {
@@ -65,6 +65,16 @@ void report(const llmos::Model& model, bool filled, double seconds) {
              digest_text(model.digest()));
 }
 
+// The prepared index: made by who loads, since those who only read may not store it. What is no model to run has none,
+// and where it cannot be stored every engine makes its own.
+void prepare_beside(const llmos::Store& store, const llmos::Model& model) {
+  if (store.kind() != llmos::StoreKind::kernel) return;
+  try {
+    llmos::prepare(model);
+  } catch (const llmos::Error&) {
+  }
+}
+
 void load(const Globals& globals, const LoadOptions& options) {
   if (options.files.size() > 1 && !(options.name + options.bytes + options.sign).empty())
     throw llmos::Error(EINVAL, "--name, --bytes and --sign are about one file, but several are given");
@@ -81,6 +91,7 @@ void load(const Globals& globals, const LoadOptions& options) {
     const llmos::Model done = store.load(file, model);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
     bar.clear();
+    if (!options.no_index) prepare_beside(store, done);
     if (globals.json)
       loaded.push_back(to_json(done.stat()));
     else if (!options.quiet)
@@ -110,6 +121,7 @@ void add_load(CLI::App& app, Globals& globals) {
                       "Detached PKCS#7 signature (DER) of the digest, as \"fsverity sign\" makes it");
   command->add_option("--bytes", options->bytes, "Length of the model, where FILE is a stream");
   command->add_option("--threads", options->threads, "Threads that read (default: chosen)");
+  command->add_flag("--no-index", options->no_index, "Do not make the prepared index beside it");
   command->add_flag("-q,--quiet", options->quiet, "Print nothing but errors");
   command->callback([=, &globals] { load(globals, *options); });
 }

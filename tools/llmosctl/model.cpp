@@ -2,8 +2,11 @@
 // llmosctl ls, stat, rm, set, evict, verify.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <memory>
+#include <string_view>
 
 #include "cli.hpp"
 #include "json.hpp"
@@ -110,6 +113,29 @@ void verify(const Globals& globals, const std::string& name, const std::string& 
              digest_text(digest));
 }
 
+// A prepared index begins so.
+constexpr std::string_view kIndexMagic = "LLMOSIDX";
+
+// A model's prepared index goes with it, unless it is to be removed by its own name, or somebody else's, or no index.
+void remove_index(llmos::Store& store, const std::string& name) {
+  try {
+    const llmos::Model index = store.open(name);
+    const auto bytes = index.bytes();
+    if (bytes.size() > kIndexMagic.size() && std::memcmp(bytes.data(), kIndexMagic.data(), kIndexMagic.size()) == 0)
+      store.remove(name);
+  } catch (const llmos::Error&) {
+  }
+}
+
+void remove(const std::vector<std::string>& names) {
+  llmos::Store store = open_store();
+  for_each_item(names, [&](const std::string& name) {
+    store.remove(name);
+    const std::string index = name + ".index";
+    if (std::find(names.begin(), names.end(), index) == names.end()) remove_index(store, index);
+  });
+}
+
 void add_list(CLI::App& app, Globals& globals) {
   auto full = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("ls", "List models");
@@ -126,13 +152,10 @@ void add_stat(CLI::App& app, Globals& globals) {
 
 void add_remove(CLI::App& app) {
   auto names = std::make_shared<std::vector<std::string>>();
-  CLI::App* command =
-      app.add_subcommand("rm", "Remove models: the name is free at once, the memory with the last user");
+  CLI::App* command = app.add_subcommand(
+      "rm", "Remove models and their indexes: the name is free at once, the memory with the last user");
   command->add_option("NAME", *names, "Models")->required();
-  command->callback([=] {
-    llmos::Store store = open_store();
-    for_each_item(*names, [&](const std::string& name) { store.remove(name); });
-  });
+  command->callback([=] { remove(*names); });
 }
 
 void add_set(CLI::App& app) {
