@@ -77,6 +77,7 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual std::string description() const = 0;  // "CPU, avx512, 2 threads"
+  virtual std::string kernel_device() const { return "cpu"; }  // its id where the kernel module lists devices
 
   virtual Memory allocate(size_t bytes) = 0;  // zeroed, aligned to 64 bytes or more
   // Weights of so many bytes are to come; ENOMEM when the device cannot take them, before anything is copied.

@@ -18,6 +18,7 @@ class CudaBackend final : public Backend {
   CudaBackend(int number, std::span<const std::byte> image);
 
   std::string description() const override { return "CUDA, " + device_->name(); }
+  std::string kernel_device() const override { return device_->bus_id(); }
   Memory allocate(size_t bytes) override;
   void expect(size_t weight_bytes) override;
   TensorView adopt(const TensorView& weight) override;

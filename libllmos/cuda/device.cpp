@@ -62,9 +62,9 @@ Device::Device(int number, std::span<const std::byte> image) : driver_(Driver::g
   check(driver_.device_name(name, sizeof name, device_), "ask for the device's name");
   check(driver_.device_pci_id(pci_id, sizeof pci_id, device_), "ask for the device's place on the bus");
   name_ = name;
-  std::string id = pci_id;  // as the kernel writes it: lower case
-  for (char& c : id) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  charge_ = std::make_unique<Charge>(id);
+  bus_id_ = pci_id;
+  for (char& c : bus_id_) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  charge_ = std::make_unique<Charge>(bus_id_);
   check(driver_.context_retain(&context_, device_), "make a context on the device");
   try {
     const Current current(*this);

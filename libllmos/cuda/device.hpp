@@ -51,6 +51,7 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const std::string& name() const { return name_; }
+  const std::string& bus_id() const { return bus_id_; }  // "0000:01:00.0", as the kernel writes it
   const Driver& driver() const { return driver_; }
   StreamHandle stream() const { return stream_; }
 
@@ -83,7 +84,7 @@ class Device {
 
   const Driver& driver_;
   DeviceNumber device_ = 0;
-  std::string name_;
+  std::string name_, bus_id_;
   ContextHandle context_ = nullptr;
   StreamHandle stream_ = nullptr;
   ModuleHandle module_ = nullptr;

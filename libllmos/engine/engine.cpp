@@ -74,7 +74,7 @@ Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owne
       config_(read_config(gguf_)),
       context_(choose_context(config_, options)),
       backend_(make_backend(options.backend)),
-      turns_(options.device_share ? std::make_unique<Turns>(options.backend.device, options.lane_name) : nullptr),
+      turns_(options.device_share ? std::make_unique<Turns>(backend_->kernel_device(), options.lane_name) : nullptr),
       weights_(read_weights(gguf_, config_, *backend_)),
       cache_(
           *backend_, backend_->cache_layout(options.cache_type, config_.layers, config_.kv_heads, config_.head_size),
