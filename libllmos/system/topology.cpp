@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <memory>
 
 namespace llmos::core {
 namespace {
@@ -18,11 +19,10 @@ constexpr int kMaskBits = 64;  // LLMOS_NODES_MAX
 
 std::vector<int> cpus_of(int node) {
   std::vector<int> cpus;
-  bitmask* mask = ::numa_allocate_cpumask();
-  if (::numa_node_to_cpus(node, mask) == 0)
+  const std::unique_ptr<bitmask, decltype(&::numa_free_cpumask)> mask(::numa_allocate_cpumask(), ::numa_free_cpumask);
+  if (mask && ::numa_node_to_cpus(node, mask.get()) == 0)
     for (unsigned cpu = 0; cpu < mask->size; ++cpu)
-      if (::numa_bitmask_isbitset(mask, cpu)) cpus.push_back(static_cast<int>(cpu));
-  ::numa_free_cpumask(mask);
+      if (::numa_bitmask_isbitset(mask.get(), cpu)) cpus.push_back(static_cast<int>(cpu));
   return cpus;
 }
 
