@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // llmosctl as people use it, in a machine with the module and our tools installed. Runs there as root.
 #include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 
 #include <algorithm>
 #include <atomic>
@@ -411,6 +413,38 @@ TEST_F(Llmosctl, top_is_live_in_a_terminal) {
   EXPECT_NE(live.out.find("llmosctl top"), std::string::npos) << live.out;
   EXPECT_NE(live.out.find("cpu"), std::string::npos);
   EXPECT_GT(live.out.rfind("\x1b[?1049l"), live.out.rfind("WAITING"));
+}
+
+TEST_F(Llmosctl, gives_the_terminal_back_when_top_is_ended) {
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    int terminal = -1;
+    const pid_t child = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      ::execlp("llmosctl", "llmosctl", "top", nullptr);
+      _exit(127);
+    }
+    std::string shown;
+    const auto read_some = [&] {
+      char text[4096];
+      const ssize_t n = ::read(terminal, text, sizeof(text));
+      if (n > 0) shown.append(text, static_cast<size_t>(n));
+      return n > 0;
+    };
+    termios settings{};
+    while (shown.find("q: quit") == std::string::npos && read_some()) continue;
+    ::tcgetattr(terminal, &settings);
+    EXPECT_FALSE(settings.c_lflag & ICANON);
+    ::kill(child, signal);
+    while (read_some()) continue;
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+    EXPECT_TRUE(shown.ends_with("\x1b[?1049l")) << "the screen of before";
+    ::tcgetattr(terminal, &settings);
+    EXPECT_TRUE(settings.c_lflag & ICANON);
+    ::close(terminal);
+  }
 }
 
 TEST_F(Llmosctl, attaches_and_detaches_policies) {

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <memory>
@@ -35,10 +37,16 @@ void put(const std::string& text) {
   std::fflush(stdout);
 }
 
-// The terminal while it is ours: keys come one by one, and Ctrl-C as a key, so that it is always given back.
+// The terminal while it is ours: keys come one by one, Ctrl-C as a key, and what asks us to end as something to be
+// polled, so that it is always given back.
 class Screen {
  public:
   Screen() {
+    sigset_t ends;
+    sigemptyset(&ends);
+    for (const int signal : {SIGTERM, SIGHUP, SIGINT}) sigaddset(&ends, signal);
+    ::sigprocmask(SIG_BLOCK, &ends, nullptr);
+    signals_ = ::signalfd(-1, &ends, SFD_CLOEXEC);
     ::tcgetattr(STDIN_FILENO, &saved_);
     termios raw = saved_;
     raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | ISIG);
@@ -50,6 +58,16 @@ class Screen {
   ~Screen() {
     put(kLeave);
     ::tcsetattr(STDIN_FILENO, TCSANOW, &saved_);
+    ::close(signals_);
+  }
+
+  // Waits; true when somebody wants us to end.
+  bool quits_within(double seconds) const {
+    pollfd events[] = {{signals_, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
+    if (::poll(events, 2, static_cast<int>(seconds * 1000)) <= 0) return false;
+    char key = 'q';
+    if (events[0].revents || ::read(STDIN_FILENO, &key, 1) != 1) return true;
+    return key == 'q' || key == 'Q' || key == 3;  // Ctrl-C
   }
 
   static winsize size() {
@@ -73,16 +91,8 @@ class Screen {
 
  private:
   termios saved_{};
+  int signals_ = -1;
 };
-
-// Waits; true when the user wants to leave.
-bool quits_within(double seconds) {
-  pollfd input{STDIN_FILENO, POLLIN, 0};
-  if (::poll(&input, 1, static_cast<int>(seconds * 1000)) <= 0) return false;
-  char key = 'q';
-  if (::read(STDIN_FILENO, &key, 1) != 1) return true;
-  return key == 'q' || key == 'Q' || key == 3;  // Ctrl-C
-}
 
 std::string title(double delay) {
   const std::time_t now = std::time(nullptr);
@@ -100,7 +110,7 @@ void live(double delay) {
     const size_t room = Screen::size().ws_row > 14 ? (Screen::size().ws_row - 10u) / 4 : 1;
     Screen::show(title(delay) + to_text(before, now, std::max<size_t>(1, room)));
     before = now;
-    if (quits_within(delay)) return;
+    if (screen.quits_within(delay)) return;
   }
 }
 
