@@ -56,15 +56,28 @@ void llmos_lane_complete(struct llmos_lane *lane, int result)
 	io_uring_cmd_complete_in_task(command, command_finish);
 }
 
-/* Another command may be waiting by now. */
+static void command_arm(struct llmos_lane *lane, u64 now)
+{
+	u64 until = lane->command_until_ns;
+
+	if (until != U64_MAX)
+		mod_timer(&lane->timeout,
+			  jiffies + nsecs_to_jiffies(until > now ? until - now : 0) + 1);
+}
+
+/* Too early where jiffies lag behind the clock, or where another command waits by now. */
 void llmos_lane_timeout(struct timer_list *timer)
 {
 	struct llmos_lane *lane = container_of(timer, struct llmos_lane, timeout);
+	u64 now;
 
 	spin_lock(&lanes_of(lane)->lock);
-	if (lane->command && ktime_get_ns() >= lane->command_until_ns) {
+	now = ktime_get_ns();
+	if (lane->command && now >= lane->command_until_ns) {
 		llmos_lane_complete(lane, -ETIMEDOUT);
 		llmos_turn_unqueue(lane);
+	} else if (lane->command) {
+		command_arm(lane, now);
 	}
 	spin_unlock(&lanes_of(lane)->lock);
 }
@@ -91,10 +104,10 @@ static int command_cancel(struct io_uring_cmd *command, unsigned int issue_flags
 
 static void command_set_timeout(struct llmos_lane *lane, u64 timeout_ns)
 {
-	timeout_ns = min(timeout_ns, (u64)S64_MAX / 4);
-	lane->command_until_ns = timeout_ns ? ktime_get_ns() + timeout_ns : U64_MAX;
-	if (timeout_ns)
-		mod_timer(&lane->timeout, jiffies + nsecs_to_jiffies(timeout_ns) + 1);
+	u64 now = ktime_get_ns();
+
+	lane->command_until_ns = timeout_ns ? now + min(timeout_ns, (u64)S64_MAX / 4) : U64_MAX;
+	command_arm(lane, now);
 }
 
 /*
