@@ -51,11 +51,13 @@ fetch_peer() {
 
 # build_peer: sets `peer_program`.
 build_peer() {
-  local sources=$checkout/tests/bench/inference/peer target
+  local sources=$checkout/tests/bench/inference/peer target fresh=()
   target=$cache/llama.cpp.$(cat "$sources"/{requirements.txt,CMakeLists.txt,tiles.hpp} <(c++ --version) | sha256sum | cut -c1-16)
   if [[ ! -e $target/build/bench_llama_cpp ]]; then note "fetching and compiling llama.cpp; this takes minutes"; fi
   if [[ ! -d $target ]]; then fetch_peer "$target"; fi
-  if ! { cmake -G Ninja -S "$sources" -B "$target/build" -DCMAKE_BUILD_TYPE=Release -DLLAMA_CPP="$target/source" &&
+  # The folder may have been set up by another checkout, which CMake refuses to go on from.
+  if ! grep -qsxF "CMAKE_HOME_DIRECTORY:INTERNAL=$sources" "$target/build/CMakeCache.txt"; then fresh=(--fresh); fi
+  if ! { cmake "${fresh[@]}" -G Ninja -S "$sources" -B "$target/build" -DCMAKE_BUILD_TYPE=Release -DLLAMA_CPP="$target/source" &&
     cmake --build "$target/build" --target bench_llama_cpp; } >"$target/build.log" 2>&1; then
     die "llama.cpp could not be compiled; what was said is in $target/build.log"
   fi
