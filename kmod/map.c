@@ -43,28 +43,55 @@ static vm_fault_t map_fault(struct vm_fault *vmf)
 	return ret;
 }
 
-/* Would ->fault map a whole huge page here? */
-static bool fault_maps_pmd(struct vm_fault *vmf)
+/* May this entry, which maps nothing yet, map a whole huge page? */
+static bool fits_pmd(struct vm_area_struct *vma, unsigned long address, pmd_t *pmd)
 {
-	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
 	struct folio *folio;
 
-	if (!pmd_none(*vmf->pmd) ||
-	    !thp_vma_suitable_order(vmf->vma, vmf->address, HPAGE_PMD_ORDER))
+	if (!pmd_none(*pmd) || !thp_vma_suitable_order(vma, address, HPAGE_PMD_ORDER))
 		return false;
 	/* Stable: the pages of a model that is mapped stay. */
-	folio = xa_load(&mapping->i_pages, vmf->pgoff);
+	folio = xa_load(&vma->vm_file->f_mapping->i_pages, linear_page_index(vma, address));
 	return folio && !xa_is_value(folio) && folio_order(folio) == HPAGE_PMD_ORDER;
 }
 
 /*
- * Called under RCU, before ->fault. filemap_map_pages() of newer kernels maps
- * the last huge page of a file by small ones: leave huge pages to ->fault.
+ * The huge pages around a fault, as the kernel maps small pages around one: they
+ * are there, and a fault costs more than all these entries of one page table.
+ */
+static vm_fault_t map_huge_pages(struct vm_fault *vmf)
+{
+	const unsigned long around = 16 * HPAGE_PMD_SIZE, begin = ALIGN_DOWN(vmf->address, around);
+	unsigned long address;
+
+	for (address = begin; address < begin + around; address += HPAGE_PMD_SIZE) {
+		struct vm_fault near = {
+			.vma = vmf->vma,
+			.gfp_mask = vmf->gfp_mask,
+			.pgoff = linear_page_index(vmf->vma, address),
+			.address = address,
+			.real_address = address,
+			.flags = vmf->flags,
+			.pmd = vmf->pmd + pmd_index(address) - pmd_index(vmf->address),
+			.pud = vmf->pud,
+		};
+
+		if (fits_pmd(vmf->vma, address, near.pmd))
+			filemap_map_pages(&near, near.pgoff, near.pgoff + HPAGE_PMD_NR - 1);
+	}
+	return pmd_none(*vmf->pmd) ? 0 : VM_FAULT_NOPAGE;
+}
+
+/*
+ * Called under RCU, before ->fault. filemap_map_pages() of newer kernels refuses
+ * to map the last huge page of a file by one entry: that is left to ->fault.
  */
 static vm_fault_t map_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 {
-	if (vma_revoked(vmf->vma) || fault_maps_pmd(vmf))
+	if (vma_revoked(vmf->vma))
 		return 0;
+	if (fits_pmd(vmf->vma, vmf->address, vmf->pmd))
+		return map_huge_pages(vmf);
 	return filemap_map_pages(vmf, start, end);
 }
 

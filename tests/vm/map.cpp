@@ -72,6 +72,64 @@ TEST_F(Map, PartOfAModelByHugePages) {
   EXPECT_EQ(pattern_differs(odd.bytes(), 5 * page), std::nullopt);
 }
 
+// A fault maps the 16 huge pages of its 32 MiB.
+class MapAround : public ModuleTest {
+ protected:
+  static constexpr uint64_t around = 16 * huge_page;
+  void SetUp() override {
+    ModuleTest::SetUp();
+    make_model("model", 48 * huge_page + 1);
+  }
+  // Pages of the model from there on, at an address that is a multiple of 32 MiB and another 64 MiB behind the room's begin.
+  static Mapping map_aligned(uint64_t bytes, uint64_t offset, uint64_t behind = 0, int flags = MAP_SHARED,
+                             int protection = PROT_READ) {
+    Mapping room(-1, bytes + 4 * around, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
+    const uint64_t aligned = (reinterpret_cast<uint64_t>(room.data()) + around - 1) / around * around + behind;
+    void* const at = mmap(reinterpret_cast<void*>(aligned), bytes, protection, flags | MAP_FIXED, open_model("model"),
+                          static_cast<off_t>(offset));
+    if (at == MAP_FAILED) throw_errno("mmap");
+    room.release();  // goes with the process
+    return Mapping(at, bytes);
+  }
+  static void read_at(const Mapping& map, uint64_t offset) {
+    static_cast<void>(*static_cast<volatile std::byte*>(map.data() + offset));
+  }
+};
+
+TEST_F(MapAround, OneFaultMapsTheHugePagesAroundIt) {
+  const Mapping map = map_aligned(48 * huge_page, 0);
+  read_at(map, 20 * huge_page + 7 * page);
+  EXPECT_EQ(huge_mapped(map), around);
+  EXPECT_EQ(smaps(map.data(), "Rss"), around);
+  const auto frames = page_frames(map.data(), map.size());
+  EXPECT_EQ(std::count(frames.begin(), frames.end(), 0), static_cast<long>(2 * around / page));
+  EXPECT_NE(frames[around / page], 0u);
+  EXPECT_NE(frames[2 * around / page - 1], 0u);
+  EXPECT_EQ(pattern_differs(map.bytes()), std::nullopt);
+}
+
+TEST_F(MapAround, NothingOutsideTheMappingOrTheModel) {
+  const Mapping map = map_aligned(3 * huge_page, 45 * huge_page, 5 * huge_page);  // the last three, and no tail
+  read_at(map, huge_page);
+  EXPECT_EQ(huge_mapped(map), 3 * huge_page);
+  EXPECT_EQ(pattern_differs(map.bytes(), 45 * huge_page), std::nullopt);
+  const Mapping longer = map_aligned(8 * huge_page, 44 * huge_page);
+  read_at(longer, 0);
+  EXPECT_EQ(huge_mapped(longer), 4 * huge_page);
+  EXPECT_EQ(longer.signal_at(4 * huge_page), 0);
+  EXPECT_EQ(longer.signal_at(4 * huge_page + page), SIGBUS);
+}
+
+TEST_F(MapAround, PrivateCopiesStay) {
+  const Mapping map = map_aligned(16 * huge_page, 0, 0, MAP_PRIVATE, PROT_READ | PROT_WRITE);
+  map.data()[3 * huge_page + 5] = std::byte{0xa5};
+  read_at(map, 0);
+  EXPECT_EQ(huge_mapped(map), 15 * huge_page);
+  EXPECT_EQ(map.data()[3 * huge_page + 5], std::byte{0xa5});
+  EXPECT_EQ(pattern_differs(map.bytes().first(3 * huge_page)), std::nullopt);
+  EXPECT_EQ(pattern_differs(map.bytes().subspan(3 * huge_page + page), 3 * huge_page + page), std::nullopt);
+}
+
 TEST_F(Map, AtAnAddressThatCannotTakeHugePages) {
   make_model("model", 4 * huge_page);
   const Mapping room(-1, 12 * huge_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
