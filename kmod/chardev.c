@@ -157,7 +157,8 @@ static int run_create(struct llmos_call *call)
 	return ret;
 }
 
-static int run_remove(struct llmos_call *call)
+/* For its owner and CAP_SYS_ADMIN. */
+static int with_model(struct llmos_call *call, int (*act)(struct llmos_model *model))
 {
 	struct llmos_model_name *args = call->args;
 	struct llmos_model *model;
@@ -168,9 +169,19 @@ static int run_remove(struct llmos_call *call)
 	model = named_model(args->name, true);
 	if (IS_ERR(model))
 		return PTR_ERR(model);
-	ret = llmos_model_remove(model);
+	ret = act(model);
 	llmos_model_put(model);
 	return ret;
+}
+
+static int run_remove(struct llmos_call *call)
+{
+	return with_model(call, llmos_model_remove);
+}
+
+static int run_evict(struct llmos_call *call)
+{
+	return with_model(call, llmos_evict_model);
 }
 
 static int run_set(struct llmos_call *call)
@@ -187,22 +198,6 @@ static int run_set(struct llmos_call *call)
 	llmos_model_set(model, args);
 	llmos_model_put(model);
 	return 0;
-}
-
-static int run_evict(struct llmos_call *call)
-{
-	struct llmos_model_name *args = call->args;
-	struct llmos_model *model;
-	int ret;
-
-	if (args->flags)
-		return -EINVAL;
-	model = named_model(args->name, true);
-	if (IS_ERR(model))
-		return PTR_ERR(model);
-	ret = llmos_evict_model(model);
-	llmos_model_put(model);
-	return ret;
 }
 
 static int run_revoke(struct llmos_call *call)

@@ -7,21 +7,13 @@
 
 #include "format/gguf_vocabulary.hpp"
 #include "support/test_data.hpp"
+#include "support/utf8.hpp"
 
 namespace llmos {
 namespace {
 
 using core::Tokenizer;
 using core::TokenizerKind;
-
-std::string utf8(uint32_t value) {
-  const auto byte = [](uint32_t bits) { return static_cast<char>(bits); };
-  const auto tail = [&](int shift) { return byte(0x80 | (value >> shift & 0x3f)); };
-  if (value < 0x80) return {byte(value)};
-  if (value < 0x800) return {byte(0xc0 | value >> 6), tail(0)};
-  if (value < 0x10000) return {byte(0xe0 | value >> 12), tail(6), tail(0)};
-  return {byte(0xf0 | value >> 18), tail(12), tail(6), tail(0)};
-}
 
 class RoundTrip : public testing::TestWithParam<const char*> {
  protected:
@@ -74,7 +66,7 @@ TEST_P(RoundTrip, RandomUtf8) {
       const uint32_t value = code_point();
       // A vocabulary that writes spaces as U+2581 cannot tell the two apart.
       if (value == 0x2581 && tokenizer_->vocabulary().kind() != TokenizerKind::byte_bpe) continue;
-      text += utf8(value);
+      text += test::utf8(value);
     }
     expect_round_trip(text);
   }

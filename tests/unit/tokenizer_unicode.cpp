@@ -2,6 +2,7 @@
 // UTF-8 and the classes of code points.
 #include <gtest/gtest.h>
 
+#include "support/utf8.hpp"
 #include "text/unicode.hpp"
 
 namespace llmos {
@@ -13,18 +14,9 @@ using core::decode_code_point;
 using core::not_utf8;
 using core::unfinished_utf8;
 
-std::string encode(uint32_t value) {
-  const auto byte = [](uint32_t bits) { return static_cast<char>(bits); };
-  const auto tail = [&](int shift) { return byte(0x80 | (value >> shift & 0x3f)); };
-  if (value < 0x80) return {byte(value)};
-  if (value < 0x800) return {byte(0xc0 | value >> 6), tail(0)};
-  if (value < 0x10000) return {byte(0xe0 | value >> 12), tail(6), tail(0)};
-  return {byte(0xf0 | value >> 18), tail(12), tail(6), tail(0)};
-}
-
 TEST(TokenizerUnicode, EveryCodePointDecodes) {
   for (uint32_t value = 0; value < 0x110000; ++value) {
-    const std::string text = encode(value);
+    const std::string text = test::utf8(value);
     const core::CodePoint decoded = decode_code_point(text);
     if (value >= 0xd800 && value < 0xe000) {
       ASSERT_EQ(decoded.value, not_utf8) << value;
