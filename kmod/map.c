@@ -83,15 +83,16 @@ static vm_fault_t map_huge_pages(struct vm_fault *vmf)
 }
 
 /*
- * Called under RCU, before ->fault. filemap_map_pages() of newer kernels refuses
- * to map the last huge page of a file by one entry: that is left to ->fault.
+ * Called under RCU, before ->fault. Left to that: the last huge page of a file,
+ * which filemap_map_pages() of newer kernels does not map by one entry, and what
+ * fault_unshares().
  */
 static vm_fault_t map_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 {
 	if (vma_revoked(vmf->vma))
 		return 0;
 	if (fits_pmd(vmf->vma, vmf->address, vmf->pmd))
-		return map_huge_pages(vmf);
+		return fault_unshares(vmf) ? 0 : map_huge_pages(vmf);
 	return filemap_map_pages(vmf, start, end);
 }
 
