@@ -85,6 +85,9 @@ TEST_F(HookModule, WorksWithoutBtf) {
   std::ofstream(path, std::ios::binary) << bytes;
   ASSERT_OK(load(path));
   EXPECT_EQ(read_file(hooks_dir + "available"), "0\n");
+  if (have_program("llmosctl")) {
+    EXPECT_NE(shell("llmosctl audit").text.find("came without BTF"), std::string::npos);
+  }
   in_child([] {
     const TestDevice test;
     const Lane lane(test);
