@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <functional>
-#include <optional>
+#include <map>
+#include <string>
 #include <thread>
 
 #include "../vm/lane.hpp"
@@ -144,26 +146,64 @@ double insertion(const TestDevice& device, size_t waiting, unsigned times) {
 }
 
 constexpr unsigned kTimes = 2000;
+constexpr size_t kCrowds[] = {10, 1000, 99990};  // with the others of the machine, 100 000 is the most there may be
 
-void measure_round(const TestDevice& device, std::map<std::string, std::vector<double>>& all) {
+// ---- rounds ----
+
+using Series = std::map<std::string, std::vector<double>>;
+
+const std::string kPair = "lane, acquire + release", kRing = "lane by io_uring, acquire + release",
+                  kEventfd = "eventfd, write + read", kFutex = "futex, wake + wait", kLaneHandoff = "lane hand-off",
+                  kEventfdHandoff = "eventfd hand-off", kFutexHandoff = "futex hand-off",
+                  kClosed = "lane with a policy, gate closed", kAnswering = "lane with a policy, answering";
+
+std::string queue_among(size_t waiting) { return "queue + cancel among " + std::to_string(waiting) + " that wait"; }
+
+void measure_round(const TestDevice& device, Series& all) {
   const Lane lane(device);
   const Fd event(eventfd(0, 0));
   std::atomic<uint32_t> word = 0;
   guest::Ring ring(8);
   llmos_lane_turn turns[2];
-  all["lane, acquire + release"].push_back(nanoseconds(kTimes, [&] { pair_of_lane(lane); }));
-  all["eventfd, write + read"].push_back(nanoseconds(kTimes, [&] { pair_of_eventfd(event); }));
-  all["futex, wake + wait"].push_back(nanoseconds(kTimes, [&] { pair_of_futex(word); }));
-  if (ring.usable())
-    all["lane by io_uring, acquire + release"].push_back(nanoseconds(kTimes, [&] { pair_by_ring(ring, lane, turns); }));
-  all["lane hand-off"].push_back(lane_handoff(device, kTimes));
-  all["eventfd hand-off"].push_back(eventfd_handoff(kTimes));
-  all["futex hand-off"].push_back(futex_handoff(kTimes));
+  all[kPair].push_back(nanoseconds(kTimes, [&] { pair_of_lane(lane); }));
+  all[kEventfd].push_back(nanoseconds(kTimes, [&] { pair_of_eventfd(event); }));
+  all[kFutex].push_back(nanoseconds(kTimes, [&] { pair_of_futex(word); }));
+  if (ring.usable()) all[kRing].push_back(nanoseconds(kTimes, [&] { pair_by_ring(ring, lane, turns); }));
+  all[kLaneHandoff].push_back(lane_handoff(device, kTimes));
+  all[kEventfdHandoff].push_back(eventfd_handoff(kTimes));
+  all[kFutexHandoff].push_back(futex_handoff(kTimes));
+  for (const size_t waiting : kCrowds) all[queue_among(waiting)].push_back(insertion(device, waiting, kTimes));
   if (!guest::have_policies()) return;
   const guest::Policy policy("shortest");
-  all["lane with a policy, gate closed"].push_back(nanoseconds(kTimes, [&] { pair_of_lane(lane); }));
+  all[kClosed].push_back(nanoseconds(kTimes, [&] { pair_of_lane(lane); }));
   policy.open_gate();
-  all["lane with a policy, answering"].push_back(nanoseconds(kTimes, [&] { pair_of_lane(lane); }));
+  all[kAnswering].push_back(nanoseconds(kTimes, [&] { pair_of_lane(lane); }));
+}
+
+// Round by round: what disturbed one disturbed the other.
+double ratio(const Series& all, const std::string& what, const std::string& of) {
+  std::vector<double> ratios;
+  const auto above = all.find(what), below = all.find(of);
+  if (above == all.end() || below == all.end()) return 0;
+  for (size_t i = 0; i < above->second.size(); i++) ratios.push_back(above->second[i] / below->second[i]);
+  return median(ratios);
+}
+
+nlohmann::ordered_json ratios(const Series& all) {
+  nlohmann::ordered_json json;
+  const auto add = [&](const std::string& what, const std::string& of) {
+    if (const double value = ratio(all, what, of)) json[what + " / " + of] = value;
+  };
+  add(kPair, kFutexHandoff);
+  add(kPair, kFutex);
+  add(kPair, kEventfd);
+  add(kLaneHandoff, kFutexHandoff);
+  add(kLaneHandoff, kEventfdHandoff);
+  add(kRing, kPair);
+  add(kClosed, kPair);
+  add(kAnswering, kPair);
+  for (const size_t waiting : kCrowds) add(queue_among(waiting), queue_among(kCrowds[0]));
+  return json;
 }
 
 }  // namespace
@@ -172,17 +212,16 @@ nlohmann::ordered_json measure_lane_costs(unsigned rounds) {
   const rlimit files = {120000, 120000};
   must(!setrlimit(RLIMIT_NOFILE, &files), "setrlimit");
   const TestDevice device("bench");
-  std::map<std::string, std::vector<double>> all;
+  Series all;
   measure_round(device, all);  // to warm up
   all.clear();
-  for (unsigned round = 0; round < rounds; round++) measure_round(device, all);
-  for (const size_t waiting : {10, 1000, 99990}) {
-    std::vector<double>& series = all["queue + cancel among " + std::to_string(waiting) + " that wait"];
-    for (unsigned round = 0; round < std::min(rounds, waiting > 1000 ? 1u : rounds); round++)
-      series.push_back(insertion(device, waiting, kTimes));
+  for (unsigned round = 0; round < rounds; round++) {
+    measure_round(device, all);
+    fprintf(stderr, "round %u of %u\n", round + 1, rounds);
   }
   nlohmann::ordered_json json;
-  for (const auto& [name, values] : all) json[name] = median(values);
+  for (const auto& [name, values] : all) json["nanoseconds"][name] = median(values);
+  json["ratios"] = ratios(all);
   return json;
 }
 

@@ -3,33 +3,22 @@
 // policies. Run by tools/bench lanes.
 #include "lanes.hpp"
 
-#include <cpuid.h>
-#include <sys/utsname.h>
-
-#include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstring>
+
+#include "program.hpp"
 
 namespace llmos::bench {
 namespace {
 
-// Under emulation only ratios mean anything.
-bool emulated() {
-  unsigned a, b = 0, c = 0, d = 0;
-  __cpuid(0x40000000, a, b, c, d);
-  char vendor[13] = {};
-  memcpy(vendor, &b, 4);
-  memcpy(vendor + 4, &c, 4);
-  memcpy(vendor + 8, &d, 4);
-  return !strcmp(vendor, "TCGTCGTCGTCG");
+void print_costs(const nlohmann::ordered_json& costs) {
+  for (const auto& [name, value] : costs["nanoseconds"].items())
+    printf("%-44s %10.0f ns\n", name.c_str(), value.get<double>());
+  printf(
+      "\nratios, each within a round; a tree of 1000 is three times as deep as one of 10, one of 99990 five times\n");
+  for (const auto& [name, value] : costs["ratios"].items()) printf("%-80s %6.2f\n", name.c_str(), value.get<double>());
 }
 
-void print_costs(const nlohmann::ordered_json& costs) {
-  const double lane = costs["lane, acquire + release"];
-  printf("%-44s %10s  %s\n", "", "ns", "of acquire + release");
-  for (const auto& [name, value] : costs.items())
-    printf("%-44s %10.0f  %.2f\n", name.c_str(), value.get<double>(), value.get<double>() / lane);
-}
+std::string name_of(const Replay& replay) { return replay.trace.substr(replay.trace.rfind('/') + 1); }
 
 void print_replay(const nlohmann::ordered_json& replay) {
   printf("%-10s %10s %14s %13s %14s %8s\n", "order", "mean wait", "mean response", "95th percent", "mean slowdown",
@@ -40,24 +29,22 @@ void print_replay(const nlohmann::ordered_json& replay) {
            one["mean_slowdown"].get<double>(), one["late_percent"].get<double>());
 }
 
-int run(unsigned rounds, std::vector<Replay> replays, bool as_json) {
-  utsname system;
-  uname(&system);
-  nlohmann::ordered_json json = {
-      {"benchmark", "lanes"}, {"simulated", emulated()}, {"kernel", system.release}, {"rounds", rounds}};
-  if (rounds) json["nanoseconds"] = measure_lane_costs(rounds);
-  for (const Replay& replay : replays)
-    json["replay"][replay.trace.substr(replay.trace.rfind('/') + 1)] = replay_trace(replay);
-  if (as_json) return printf("%s\n", json.dump(2).c_str()) < 0;
-  printf("Linux %s%s, %u rounds: medians\n", system.release,
-         emulated() ? " SIMULATED by QEMU: only ratios mean anything" : "", rounds);
-  if (rounds) print_costs(json["nanoseconds"]);
-  for (const Replay& replay : replays) {
-    printf("\n%s: its first %u requests, scaled to %.0f s of device time at a load of %.2f\n",
-           replay.trace.substr(replay.trace.rfind('/') + 1).c_str(), replay.requests, replay.seconds, replay.load);
-    print_replay(json["replay"][replay.trace.substr(replay.trace.rfind('/') + 1)]);
+void run(unsigned rounds, const std::vector<Replay>& replays, bool as_json) {
+  nlohmann::ordered_json json = conditions("lanes");
+  json["rounds"] = rounds;
+  if (rounds) json.update(measure_lane_costs(rounds));
+  for (const Replay& replay : replays) json["replay"][name_of(replay)] = replay_trace(replay);
+  if (as_json) {
+    printf("%s\n", json.dump(2).c_str());
+    return;
   }
-  return 0;
+  printf("%s\n%u rounds: medians\n", machine_line().c_str(), rounds);
+  if (rounds) print_costs(json);
+  for (const Replay& replay : replays) {
+    printf("\n%s: its first %u requests, scaled to %.0f s of device time at a load of %.2f\n", name_of(replay).c_str(),
+           replay.requests, replay.seconds, replay.load);
+    print_replay(json["replay"][name_of(replay)]);
+  }
 }
 
 }  // namespace
@@ -75,15 +62,9 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", replay.seconds, "of device time that they need together")->capture_default_str();
   app.add_option("--load", replay.load)->check(CLI::Range(0.1, 2.0))->capture_default_str();
   app.add_flag("--json", json);
-  try {
-    app.parse(argc, argv);
+  return llmos::bench::run_program(app, argc, argv, [&] {
     std::vector<llmos::bench::Replay> replays;
     for (const auto& trace : traces) replays.push_back(replay), replays.back().trace = trace;
-    return llmos::bench::run(rounds, replays, json);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error);
-  } catch (const std::exception& error) {
-    fprintf(stderr, "bench: %s\n", error.what());
-    return 2;
-  }
+    llmos::bench::run(rounds, replays, json);
+  });
 }

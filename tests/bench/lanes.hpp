@@ -9,7 +9,8 @@
 
 namespace llmos::bench {
 
-// Nanoseconds of each operation, the medians of rounds, in one process on one device.
+// nanoseconds: of each operation; ratios: of two of them, round by round. Medians of the rounds, in one process on one
+// device.
 nlohmann::ordered_json measure_lane_costs(unsigned rounds);
 
 struct Replay {

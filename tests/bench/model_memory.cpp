@@ -3,19 +3,16 @@
 //
 // Every round measures everything once, so that what disturbs the machine disturbs all of them; ratios are taken
 // within a round. Run by tools/bench model-memory.
-#include <cpuid.h>
 #include <fcntl.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 
 #include "../vm/system.hpp"
 #include "backings.hpp"
 #include "measure.hpp"
+#include "program.hpp"
 #include "report.hpp"
 
 namespace llmos::bench {
@@ -31,17 +28,6 @@ struct Options {
 
 static constexpr unsigned mapper_counts[] = {1, 4, 16};
 static constexpr uint64_t pressed_bytes = 32 * MiB;  // are used after pressure: coming from the disk again takes long
-
-// Under emulation only ratios mean anything.
-static bool emulated() {
-  unsigned a, b = 0, c = 0, d = 0;
-  __cpuid(0x40000000, a, b, c, d);
-  char vendor[13] = {};
-  memcpy(vendor, &b, 4);
-  memcpy(vendor + 4, &c, 4);
-  memcpy(vendor + 8, &d, 4);
-  return !strcmp(vendor, "TCGTCGTCGTCG");
-}
 
 static Source make_source(const Options& options) {
   Source source = {options.folder + "/bench-model", options.megabytes * MiB};
@@ -84,9 +70,7 @@ static void run_round(Results& results, std::vector<Backing*> all, unsigned roun
   }
 }
 
-static int run(const Options& options) {
-  utsname system;
-  uname(&system);
+static Results measure(const Options& options) {
   Results results;
   const Source source = make_source(options);
   const auto all = all_backings(source);
@@ -95,8 +79,9 @@ static int run(const Options& options) {
     results.backings.push_back(backing->name());
     pointers.push_back(backing.get());
   }
-  results.conditions = {{"benchmark", "model-memory"}, {"simulated", emulated()}, {"kernel", system.release},
-                        {"processors", sysconf(_SC_NPROCESSORS_ONLN)}, {"bytes", source.bytes}, {"rounds", options.rounds}};
+  results.conditions = conditions("model-memory");
+  results.conditions["bytes"] = source.bytes;
+  results.conditions["rounds"] = options.rounds;
   Results warm_up;
   run_round(warm_up, pointers, 0, source);
   for (unsigned round = 0; round < options.rounds; round++) {
@@ -104,31 +89,35 @@ static int run(const Options& options) {
     results.conditions["load_average"].push_back(load_average());
     fprintf(stderr, "round %u of %u\n", round + 1, options.rounds);
   }
-  if (options.json) return printf("%s\n", results.json().dump(2).c_str()) < 0;
-  printf("Linux %s, %ld processors%s, a model of %lu MiB, %u rounds: median (lowest-highest)\n", system.release,
-         sysconf(_SC_NPROCESSORS_ONLN), emulated() ? " SIMULATED by QEMU: only ratios mean anything" : "",
-         options.megabytes, options.rounds);
-  printf("load average after each round: %s\n%s", results.conditions["load_average"].dump().c_str(), results.table().c_str());
-  return 0;
+  return results;
+}
+
+static void run(const Options& options) {
+  const Results results = measure(options);
+  if (options.json) {
+    printf("%s\n", results.json().dump(2).c_str());
+    return;
+  }
+  printf("%s\na model of %lu MiB, %u rounds: median (lowest-highest)\n", machine_line().c_str(), options.megabytes,
+         options.rounds);
+  printf("load average after each round: %s\n%s", results.conditions["load_average"].dump().c_str(),
+         results.table().c_str());
 }
 
 }  // namespace llmos::bench
 
 int main(int argc, char** argv) {
   llmos::bench::Options options;
-  CLI::App app("Measure memory that holds a model for several processes. Run as root in a machine of its own.", "bench_model_memory");
-  app.add_option("--size", options.megabytes, "of the model, in MiB; even")->check(CLI::Range(2, 1 << 20))->capture_default_str();
+  CLI::App app("Measure memory that holds a model for several processes. Run as root in a machine of its own.",
+               "bench_model_memory");
+  app.add_option("--size", options.megabytes, "of the model, in MiB; even")
+      ->check(CLI::Range(2, 1 << 20))
+      ->capture_default_str();
   app.add_option("--rounds", options.rounds)->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--folder", options.folder, "on the disk to load from")->capture_default_str();
   app.add_flag("--json", options.json);
-  try {
-    app.parse(argc, argv);
+  return llmos::bench::run_program(app, argc, argv, [&] {
     options.megabytes += options.megabytes % 2;
-    return llmos::bench::run(options);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error);
-  } catch (const std::exception& error) {
-    fprintf(stderr, "bench: %s\n", error.what());
-    return 2;
-  }
+    llmos::bench::run(options);
+  });
 }

@@ -36,6 +36,8 @@ expect 2 error 'required' set x
 expect 2 error 'PROGRAM' exec x
 expect 2 error 'delay' top --delay 0
 expect 2 error 'required' policy attach
+expect 2 error 'hook' audit --hook nonsense
+expect 2 error 'count' audit --count 0
 expect 1 error 'there is no' policy attach no-such-policy
 expect 1 error 'is not attached' policy detach no-such-policy
 expect 1 error 'is not attached' policy open no-such-policy
@@ -52,6 +54,7 @@ if [[ ! -e /dev/llmos ]]; then
   expect 1 error 'modprobe llmos' lane ls
   expect 1 error 'modprobe llmos' top --once
   expect 1 error 'module is not loaded' policy ls
+  expect 1 error 'module is not loaded' audit
   expect 1 out 'fail  module' doctor
   expect 1 out '"level": "fail"' doctor --json
 fi

@@ -4,7 +4,9 @@
 #include <sys/utsname.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <thread>
 
@@ -25,6 +27,16 @@ std::string module_file() {
   utsname name;
   uname(&name);
   return "/lib/modules/" + std::string(name.release) + "/updates/llmos.ko";
+}
+
+// By a descriptor of the device that is new.
+int lane_on(int device_fd) {
+  auto query = sized<llmos_query>();
+  query.abi = LLMOS_ABI_VERSION;
+  if (command(device_fd, LLMOS_QUERY, query)) return -1;
+  auto args = sized<llmos_lane_create>();
+  strcpy(args.device, "cpu");
+  return command(device_fd, LLMOS_LANE_CREATE, args);
 }
 
 // First, and in children: a descriptor of the device that stayed open here would keep the module.
@@ -70,6 +82,86 @@ TEST_F(HookModule, StaysWhileALaneIsOpen) {
   EXPECT_TRUE(eventually([] { return unload() == 0; })) << error_name(errno);
 }
 
+// Whoever tries at any moment is refused, and nobody who works notices.
+TEST_F(HookModule, StaysUnderLoad) {
+  std::unique_ptr<Policy> policy;
+  if (have_policies()) policy = std::make_unique<Policy>("hostile");
+  Child load([](Child::Parent& parent) {
+    const TestDevice test("test", 2);
+    std::atomic<bool> stop = false;
+    std::atomic<uint64_t> turns = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; i++)
+      threads.emplace_back([&] {
+        const Lane lane(test);
+        for (; !stop; turns++) {
+          EXPECT_OK(lane.acquire());
+          EXPECT_OK(lane.release(1 * ms));
+        }
+      });
+    parent.tell();
+    parent.wait();
+    const uint64_t before = turns;
+    EXPECT_TRUE(eventually([&] { return turns > before + 100; })) << "the lanes stand still";
+    stop = true;
+    for (auto& thread : threads) thread.join();
+  });
+  load.wait();
+  for (int attempt = 0; attempt < 300; attempt++) ASSERT_ERRNO(EAGAIN, unload());
+  load.tell();
+  load.join();
+  policy.reset();
+  EXPECT_TRUE(eventually([] { return unload() == 0; })) << error_name(errno);
+}
+
+// Processes that come, take a turn and go: between two of them the module may go. Then it is loaded again.
+TEST_F(HookModule, GoesOnlyBetweenUsers) {
+  constexpr int users = 3;
+  std::vector<std::unique_ptr<Child>> children;
+  for (int i = 0; i < users; i++)
+    children.push_back(std::make_unique<Child>([i](Child::Parent& parent) {
+      parent.tell();
+      int64_t turns = 0;
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(6);
+      while (std::chrono::steady_clock::now() < until || turns == 0) {
+        const Fd device = open_device();
+        if (device < 0) continue;  // the module is away
+        const Lane lane(Fd(lane_on(device)));
+        ASSERT_GE(lane.fd(), 0) << error_name(errno);
+        ASSERT_OK(lane.acquire());
+        ASSERT_OK(lane.release(1 * ms));
+        turns++;
+        usleep(static_cast<useconds_t>(1000 * (i + 1)));
+      }
+      parent.tell(turns);
+      parent.wait();
+    }));
+  for (auto& child : children) child->wait();
+  int went = 0, refused = 0;
+  std::atomic<bool> stop = false;
+  std::thread remover([&] {
+    while (!stop) {
+      if (unload() == 0) {
+        went++;
+        EXPECT_OK(load(module_file()));
+      } else {
+        EXPECT_TRUE(errno == EAGAIN || errno == EWOULDBLOCK) << error_name(errno);
+        refused++;
+      }
+    }
+  });
+  for (auto& child : children) EXPECT_GT(child->wait(), 0);
+  stop = true;
+  remover.join();
+  for (auto& child : children) {
+    child->tell();
+    child->join();
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_GT(went, 0);
+  EXPECT_TRUE(eventually([] { return unload() == 0; })) << error_name(errno);
+}
+
 // The same module with its BTF hidden under another name: defaults only, and it says so.
 TEST_F(HookModule, WorksWithoutBtf) {
   ASSERT_TRUE(eventually([] { return unload() == 0; })) << error_name(errno);
@@ -85,6 +177,9 @@ TEST_F(HookModule, WorksWithoutBtf) {
   std::ofstream(path, std::ios::binary) << bytes;
   ASSERT_OK(load(path));
   EXPECT_EQ(read_file(hooks_dir + "available"), "0\n");
+  if (have_program("llmosctl")) {
+    EXPECT_NE(shell("llmosctl audit").text.find("came without BTF"), std::string::npos);
+  }
   in_child([] {
     const TestDevice test;
     const Lane lane(test);

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <thread>
 
 #include "lane.hpp"
@@ -452,6 +453,52 @@ TEST_F(LaneEnd, RemovalOfTheDeviceFailsEverybody) {
   EXPECT_ERRNO(ENODEV, idle.acquire());
   const Lane fresh(test);
   EXPECT_OK(fresh.acquire());
+}
+
+int poll_for_turn(const Lane& lane) {
+  for (;;) {
+    const int result = lane.try_acquire();
+    if (result == 0 || errno != EAGAIN) return result;
+    lane.polled(1000);
+  }
+}
+
+// Whatever was under way, it ends with ENODEV or well, and the device that is there at last has all of its slots.
+TEST_F(LaneEnd, ADeviceThatComesAndGoesUnderLoadLosesNothing) {
+  const Setting claim(lanes_dir + "claim_ms", "60000"), stall(lanes_dir + "stall_ms", "60000");
+  TestDevice test("test", 2);
+  std::atomic<bool> stop = false;
+  std::atomic<uint64_t> turns = 0, failed = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; i++)
+    threads.emplace_back([&, i] {
+      const auto went_well = [&](int result) {
+        if (result == 0) return true;
+        EXPECT_EQ(errno, ENODEV) << error_name(errno);
+        failed++;
+        return false;
+      };
+      while (!stop) {
+        const Lane lane(Fd(lane_create("test")));
+        if (!went_well(lane.fd() < 0 ? -1 : 0)) continue;
+        while (!stop && went_well(i % 2 ? lane.acquire() : poll_for_turn(lane)) && went_well(lane.release(1 * ms)))
+          turns++;
+      }
+    });
+  for (int round = 0; round < 100; round++) {
+    const uint64_t before = turns;
+    EXPECT_TRUE(eventually([&] { return turns > before; })) << "no turn in round " << round;
+    ASSERT_OK(test.remove());
+    usleep(1000);
+    ASSERT_OK(test.add(2));
+  }
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  EXPECT_GT(failed, 0u);
+  const Lane first(test), second(test), third(test);
+  EXPECT_OK(first.try_acquire());
+  EXPECT_OK(second.try_acquire());
+  EXPECT_ERRNO(EAGAIN, third.try_acquire());
 }
 
 TEST_F(Lanes, AHundredThousandLanes) {

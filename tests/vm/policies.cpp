@@ -144,7 +144,7 @@ TEST_F(Policies, AuditRecordsDecisions) {
   const TestDevice test;
   for (int i = 0; i < 3; i++) order_of(test, {{}, {}});
   create("audited", page);
-  EXPECT_NE(policy.dump("audit_bss").find("\"recorded\":10"), std::string::npos) << policy.dump("audit_bss");
+  EXPECT_NE(policy.dump("counts").find("\"recorded\":10"), std::string::npos) << policy.dump("counts");
 }
 
 }  // namespace

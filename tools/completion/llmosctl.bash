@@ -4,7 +4,7 @@
 _llmosctl() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   local models=/sys/fs/llmos/models command='' word i
-  local commands='load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare device group lane policy top doctor version'
+  local commands='load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare device group lane policy audit top doctor version'
 
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
@@ -23,7 +23,8 @@ _llmosctl() {
     --cgroup) compopt -o nospace; COMPREPLY=($(cd /sys/fs/cgroup 2>/dev/null && compgen -S / -d -- "$current")); return ;;
     --cache-type) COMPREPLY=($(compgen -W 'f16 q8_0' -- "$current")); return ;;
     --device) COMPREPLY=($(compgen -W 'cpu cuda:0' -- "$current")); return ;;
-    --memory | --slots | --name | --mode | --priority | --bytes | --threads | --delay) COMPREPLY=(); return ;;
+    --hook) COMPREPLY=($(compgen -W 'lane_key lane_slice evict_score admit' -- "$current")); return ;;
+    --count | --memory | --slots | --name | --mode | --priority | --bytes | --threads | --delay) COMPREPLY=(); return ;;
   esac
 
   if [[ $current == -* ]]; then
@@ -36,6 +37,7 @@ _llmosctl() {
       tokenize) options+=' --ids --no-special --no-bos --parse-special' ;;
       device) options+=' --memory --slots' ;;
       policy) options+=' --closed' ;;
+      audit) options+=' --hook --count' ;;
       top) options+=' --delay --once' ;;
       set) options+=' --evictable --no-evictable --priority' ;;
       revoke) options+=' --pid --uid --cgroup --keep-access' ;;

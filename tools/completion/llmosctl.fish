@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # fish completion for llmosctl
 
-set -l commands load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare device group lane policy top doctor version
+set -l commands load ls stat rm set evict verify grants revoke allow exec run tokenize inspect prepare device group lane policy audit top doctor version
 
 function __llmosctl_models
     command ls /sys/fs/llmos/models 2>/dev/null
@@ -37,6 +37,7 @@ complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a device -d
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a group -d 'What a cgroup may take of devices'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a lane -d 'Streams of work that take turns on devices'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a policy -d 'Show, attach and detach policies'
+complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a audit -d 'Show the decisions of policies as they are made'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a top -d 'Devices, groups, lanes and models, live'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Say what keeps llmos from working here'
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Show the version of the library'
@@ -47,6 +48,8 @@ complete -c llmosctl -n '__fish_seen_subcommand_from device' -x -l slots -d 'Lan
 complete -c llmosctl -n '__fish_seen_subcommand_from lane' -a ls
 complete -c llmosctl -n '__fish_seen_subcommand_from policy' -a 'ls attach detach open close fair deadline shortest priority cache audit'
 complete -c llmosctl -n '__fish_seen_subcommand_from policy' -l closed -d 'Leave its gate closed'
+complete -c llmosctl -n '__fish_seen_subcommand_from audit; and not __fish_seen_subcommand_from policy' -x -l hook -a 'lane_key lane_slice evict_score admit' -d 'Only those of this hook'
+complete -c llmosctl -n '__fish_seen_subcommand_from audit; and not __fish_seen_subcommand_from policy' -x -l count -d 'End after so many'
 complete -c llmosctl -n '__fish_seen_subcommand_from top' -x -s d -l delay -d 'Seconds between two looks'
 complete -c llmosctl -n '__fish_seen_subcommand_from top' -l once -d 'Print what happened in one such time, and end'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l device-share -d 'Take turns on the device with other engines'

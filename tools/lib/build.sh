@@ -3,7 +3,7 @@
 # The userspace build on this machine: the Debian packages it needs, and the build itself.
 
 needed_packages=(
-  cmake ninja-build g++ pkgconf python3 libnuma-dev libssl-dev libfmt-dev libcli11-dev nlohmann-json3-dev
+  cmake ninja-build g++ pkgconf python3 libnuma-dev libssl-dev libfmt-dev libcli11-dev nlohmann-json3-dev libbpf-dev
   libgtest-dev shellcheck mmdebstrap # tests, machines
 )
 

@@ -7,7 +7,7 @@ build_packages=(
   xz-utils zstd lz4 pahole bpftool clang llvm lld libbpf-dev sparse dkms openssl e2fsprogs fdisk qemu-system-x86 seabios
 )
 guest_packages=(
-  bash python3 attr fsverity procps strace bpftool kmod util-linux mount iproute2 keyutils openssl libnuma1 numactl
+  bash python3 attr fsverity procps strace bpftool kmod util-linux mount iproute2 keyutils openssl libnuma1 libbpf1 numactl
   libstdc++6 libgomp1 auditd libcap2-bin e2fsprogs udev acl file psmisc less vim-tiny
 )
 

@@ -28,6 +28,7 @@ void add_devices(CLI::App& app, Globals& globals);  // device ls, add, set, rm
 void add_groups(CLI::App& app, Globals& globals);   // group show, set
 void add_lanes(CLI::App& app, Globals& globals);    // lane ls
 void add_policies(CLI::App& app, Globals& globals);  // policy ls, attach, detach, open, close
+void add_audit(CLI::App& app, Globals& globals);
 void add_top(CLI::App& app, Globals& globals);
 void add_doctor(CLI::App& app, Globals& globals);
 void add_version(CLI::App& app, Globals& globals);

@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
   add_groups(app, globals);
   add_lanes(app, globals);
   add_policies(app, globals);
+  add_audit(app, globals);
   add_top(app, globals);
   add_doctor(app, globals);
   add_run_commands(app, globals);

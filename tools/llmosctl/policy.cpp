@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +16,7 @@
 #include "bpf.hpp"
 #include "cli.hpp"
 #include "json.hpp"
+#include "policies.hpp"
 #include "text.hpp"
 
 namespace llmosctl {
@@ -25,17 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 using llmos::Error;
 
-const fs::path kPins = "/sys/fs/bpf/llmos", kHooks = "/sys/fs/llmos/hooks";
 constexpr const char* kHookNames[] = {"lane_key", "lane_slice", "evict_score", "admit"};
-constexpr std::string_view kSuffix = ".bpf.o";
-
-// LLMOS_POLICIES, or where the package puts them: lib/llmos/policies beside bin/.
-fs::path installed_folder() {
-  if (const char* named = std::getenv("LLMOS_POLICIES")) return named;
-  std::error_code error;
-  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path().parent_path() / "lib/llmos/policies";
-  return fs::exists(here, error) ? here : "/usr/lib/llmos/policies";
-}
 
 fs::path pins_of(const std::string& name) { return kPins / name; }
 fs::path maps_of(const std::string& name) { return kPins / (name + "_maps"); }
@@ -82,16 +72,10 @@ std::vector<Hook> read_hooks() {
   return hooks;
 }
 
-bool policies_possible() {
-  std::string available;
-  std::ifstream(kHooks / "available") >> available;
-  return available == "1";
-}
-
 std::vector<Policy> read_policies() {
   std::map<std::string, Policy> found;
-  for (const std::string& file : entries(installed_folder()))
-    if (file.ends_with(kSuffix)) found[file.substr(0, file.size() - kSuffix.size())].installed = true;
+  for (const std::string& file : entries(policies_folder()))
+    if (file.ends_with(kPolicySuffix)) found[file.substr(0, file.size() - kPolicySuffix.size())].installed = true;
   for (const std::string& name : entries(kPins))
     if (!name.ends_with("_maps")) found[name].programs = entries(pins_of(name));
   std::vector<Policy> policies;
@@ -165,19 +149,9 @@ void run_bpftool(std::vector<std::string> arguments) {
   throw Error(EINVAL, fmt::format("\"{}\" failed", fmt::join(arguments, " ")));
 }
 
-// A name of an installed policy, or the path of an object.
-fs::path object_of(const std::string& name) {
-  const fs::path object =
-      name.find('/') == name.npos ? installed_folder() / (name + std::string(kSuffix)) : fs::path(name);
-  if (!fs::exists(object))
-    throw Error(ENOENT,
-                fmt::format("there is no {}; \"llmosctl policy ls\" lists the policies there are", object.native()));
-  return object;
-}
-
 std::string name_of(const fs::path& object) {
   const std::string file = object.filename();
-  return file.ends_with(kSuffix) ? file.substr(0, file.size() - kSuffix.size()) : object.stem().native();
+  return file.ends_with(kPolicySuffix) ? file.substr(0, file.size() - kPolicySuffix.size()) : object.stem().native();
 }
 
 void set_gate(const std::string& name, bool open) {
@@ -192,12 +166,9 @@ void forget(const std::string& name) {
 }
 
 void attach(const std::string& wanted, bool closed) {
-  const fs::path object = object_of(wanted);
+  const fs::path object = policy_object(wanted);
   const std::string name = name_of(object);
-  if (!policies_possible()) {
-    read_hooks();  // says that there is no module
-    throw Error(EOPNOTSUPP, "no policy can be attached here: kernel or module came without BTF");
-  }
+  require_policies();
   if (fs::exists(pins_of(name))) throw Error(EEXIST, fmt::format("policy \"{}\" is attached already", name));
   mount_bpf();
   fs::create_directories(kPins);
