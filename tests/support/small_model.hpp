@@ -11,8 +11,9 @@
 
 namespace llmos::test {
 
-// Models of different seeds differ in weights, those of different `words` in their vocabulary, too.
-inline GgufWriter small_model(uint64_t seed = 1, uint32_t words = 64) {
+// Models of different seeds differ in weights, those of different `words` in their vocabulary, too. `size` is that of the
+// output norm's weights.
+inline GgufWriter small_model(uint64_t seed = 1, uint32_t words = 64, float size = 1) {
   constexpr uint32_t width = 64, hidden = 128, heads = 4, kv_heads = 2, layers = 2, bytes = 256, specials = 3;
   const uint32_t vocabulary = specials + bytes + words;
   GgufWriter writer;
@@ -43,11 +44,11 @@ inline GgufWriter small_model(uint64_t seed = 1, uint32_t words = 64) {
     fill_random(core::TensorType::f32, std::as_writable_bytes(std::span(weights)), random, 0.1f);
     writer.tensor(name, core::TensorType::f32, {columns, rows}, weights);
   };
-  const auto ones = [&](const std::string& name) {
-    writer.tensor(name, core::TensorType::f32, {width}, std::vector<float>(width, 1.0f));
+  const auto ones = [&](const std::string& name, float value = 1) {
+    writer.tensor(name, core::TensorType::f32, {width}, std::vector<float>(width, value));
   };
   matrix("token_embd.weight", width, vocabulary);
-  ones("output_norm.weight");
+  ones("output_norm.weight", size);
   for (uint32_t layer = 0; layer < layers; layer++) {
     const std::string block = "blk." + std::to_string(layer) + ".";
     ones(block + "attn_norm.weight");
