@@ -18,6 +18,7 @@
 
 #include "backend/types.hpp"
 #include "format/tensor.hpp"
+#include "text/candidate.hpp"
 
 namespace llmos::core {
 
@@ -65,6 +66,13 @@ struct Run {
   std::span<std::byte* const> pages;  // page i holds the positions from i * layout.positions
 };
 
+// What goes through the layers together, and the rows of it that outputs are computed of.
+struct Batch {
+  std::span<const int32_t> tokens;
+  std::span<const Run> runs;
+  std::span<const uint32_t> outputs;
+};
+
 struct AttentionOptions {
   size_t heads;  // of the query
   float scale;
@@ -97,6 +105,11 @@ class Backend {
   virtual void synchronize() {}  // waits for what was issued, and fails with what failed in it
   virtual void end() noexcept = 0;
 
+  // Issues what `issue` issues. That is always the same for batches with as many tokens and outputs and of the same
+  // `kind`, but for the batch itself and what the caller's memory holds: a backend may record it, and repeat it without
+  // asking. `issue` may use the batch's spans only.
+  virtual void repeat(const Batch& /*batch*/, size_t /*kind*/, const std::function<void()>& issue) { issue(); }
+
   virtual void embed(const TensorView& table, std::span<const int32_t> tokens, float scale, Matrix out) = 0;
   virtual void norm(Matrix x, const float* weight, float epsilon, Matrix out) = 0;  // root mean square; out may be x
   virtual void multiply(Matrix x, std::initializer_list<Product> products) = 0;
@@ -114,6 +127,15 @@ class Backend {
   virtual void add(Matrix x, Matrix delta) = 0;                                   // x += delta
   virtual void soft_cap(Matrix x, float cap) = 0;                                 // x = cap * tanh(x / cap)
   virtual void gather(Matrix x, std::span<const uint32_t> rows, Matrix out) = 0;  // out row i = x row rows[i]
+
+  // The best logits of each row, found where they lie, so that not all of them have to be read back. Works in memory of
+  // best_bytes(); 0: this backend does not do it. `count` is 1 to most_best.
+  static constexpr size_t most_best = 128;
+  virtual size_t best_bytes(size_t /*rows*/, size_t /*columns*/) const { return 0; }
+  virtual void find_best(Matrix /*logits*/, size_t /*count*/, void* /*room*/) {}
+  // What find_best() found, `count` for each row: best first, of equals the lower token. Tokens are -1 behind those whose
+  // logit is above -infinity, and all of them in a row with a NaN or +infinity. Waits.
+  virtual void read_best(Matrix /*logits*/, size_t /*count*/, const void* /*room*/, Candidate* /*out*/) {}
 };
 
 // Keeps a backend awake for a step.

@@ -23,6 +23,8 @@ uint32_t narrow(Size size) {
   return static_cast<uint32_t>(size);
 }
 
+constexpr size_t least_note = 1024;  // bytes
+
 constexpr size_t divide_up(size_t value, size_t unit) { return (value + unit - 1) / unit; }
 
 enum class Use { embed, multiply_one, multiply_many };
@@ -133,15 +135,53 @@ void CudaBackend::end() noexcept {
 
 const void* CudaBackend::Note::put(CudaBackend& backend, const void* bytes, size_t count) {
   if (count == sent_.size() && std::memcmp(bytes, sent_.data(), count) == 0) return memory_.get();
+  if (backend.recording_) fail(EINVAL, "a recorded step used something that is not in its batch");
   sent_.clear();  // until it is sent
   if (count > room_) {
-    memory_ = backend.allocate(std::bit_ceil(count));
-    room_ = std::bit_ceil(count);
+    const size_t room = std::max(least_note, std::bit_ceil(count));
+    backend.forget_graphs();  // they read where it was
+    memory_ = backend.allocate(room);
+    room_ = room;
   }
   backend.staging_.upload(bytes, count, address_of(memory_.get()));
   const auto* first = static_cast<const std::byte*>(bytes);
   sent_.assign(first, first + count);
   return memory_.get();
+}
+
+// What the kernels read of a batch goes to its place on the device, so that the same launches serve the next one.
+void CudaBackend::note(const Batch& batch) {
+  tokens_.put(*this, batch.tokens.data(), batch.tokens.size_bytes());
+  if (!batch.outputs.empty()) rows_.put(*this, batch.outputs.data(), batch.outputs.size_bytes());
+  note_places(batch.runs);
+}
+
+// Where the driver has no room for a graph, or none of such a kind, the step is issued call by call, now and later.
+Graph* CudaBackend::graph_of(const Shape& shape, const std::function<void()>& issue) {
+  if (const auto found = graphs_.find(shape); found != graphs_.end()) return found->second.get();
+  if (graphs_.size() == most_graphs) forget_graphs();
+  std::unique_ptr<Graph> graph;
+  recording_ = true;
+  try {
+    graph = std::make_unique<Graph>(*device_, issue);
+  } catch (const GraphRefused&) {
+  } catch (...) {
+    recording_ = false;
+    throw;
+  }
+  recording_ = false;
+  return (graphs_[shape] = std::move(graph)).get();
+}
+
+void CudaBackend::repeat(const Batch& batch, size_t kind, const std::function<void()>& issue) {
+  note(batch);
+  const bool decodes = std::ranges::all_of(batch.runs, [](const Run& run) { return run.rows == 1; });
+  Graph* const graph =
+      decodes ? graph_of({batch.tokens.size(), batch.outputs.size(), kind}, issue) : nullptr;
+  if (graph)
+    graph->launch();
+  else
+    issue();
 }
 
 void CudaBackend::embed(const TensorView& table, std::span<const int32_t> tokens, float scale, Matrix out) {
@@ -218,17 +258,21 @@ void CudaBackend::rotate(Matrix x, size_t heads, const RopeAngles& angles) {
   device_->launch(Kernel::rotate, narrow(x.rows), 1, row_threads, &arguments);
 }
 
-CachePlace CudaBackend::place(const CacheLayout& layout, size_t layer, std::span<const Run> runs) {
+void CudaBackend::note_places(std::span<const Run> runs) {
   row_places_.clear();
   page_list_.clear();
   for (const Run& run : runs) {
     for (size_t i = 0; i < run.rows; i++) row_places_.push_back({narrow(run.position + i), narrow(page_list_.size())});
     page_list_.insert(page_list_.end(), run.pages.begin(), run.pages.end());
   }
-  const void* rows = places_.put(*this, row_places_.data(), row_places_.size() * sizeof(RowPlace));
-  const void* pages = pages_.put(*this, page_list_.data(), page_list_.size() * sizeof(std::byte*));
-  return {.rows = static_cast<const RowPlace*>(rows),
-          .pages = static_cast<unsigned char* const*>(pages),
+  places_.put(*this, row_places_.data(), row_places_.size() * sizeof(RowPlace));
+  pages_.put(*this, page_list_.data(), page_list_.size() * sizeof(std::byte*));
+}
+
+CachePlace CudaBackend::place(const CacheLayout& layout, size_t layer, std::span<const Run> runs) {
+  note_places(runs);
+  return {.rows = static_cast<const RowPlace*>(places_.place()),
+          .pages = static_cast<unsigned char* const*>(pages_.place()),
           .layer_offset = layout.offset(layer, 0),
           .head_bytes = layout.head_bytes};
 }
@@ -290,6 +334,49 @@ void CudaBackend::gather(Matrix x, std::span<const uint32_t> rows, Matrix out) {
   const GatherArguments arguments{
       .x = x.data, .rows = static_cast<const uint32_t*>(on_device), .out = out.data, .columns = narrow(x.columns)};
   device_->launch(Kernel::gather, narrow(rows.size()), 1, row_threads, &arguments);
+}
+
+namespace {
+
+size_t parts_of(size_t columns) { return divide_up(columns, best_part); }
+
+// Keys of a row after the first pass; the passes write into two places of that size by turns.
+size_t keys_of_row(size_t columns) { return parts_of(columns) * Backend::most_best; }
+
+}  // namespace
+
+size_t CudaBackend::best_bytes(size_t rows, size_t columns) const {
+  return 2 * rows * keys_of_row(columns) * sizeof(uint64_t);
+}
+
+void CudaBackend::find_best(Matrix logits, size_t count, void* room) {
+  auto* const places = static_cast<uint64_t*>(room);
+  BestArguments arguments{.logits = logits.data, .keys = nullptr, .out = places, .columns = narrow(logits.columns),
+                          .count = narrow(count)};
+  Kernel kernel = Kernel::best_of_logits;
+  for (size_t columns = logits.columns, pass = 0;; pass++) {
+    arguments.columns = narrow(columns);
+    arguments.out = places + pass % 2 * logits.rows * keys_of_row(logits.columns);
+    device_->launch(kernel, narrow(parts_of(columns)), narrow(logits.rows), row_threads, &arguments);
+    if (parts_of(columns) == 1) return;
+    columns = parts_of(columns) * count;
+    arguments.keys = arguments.out;
+    kernel = Kernel::best_of_keys;
+  }
+}
+
+void CudaBackend::read_best(Matrix logits, size_t count, const void* room, Candidate* out) {
+  size_t passes = 1;
+  for (size_t columns = logits.columns; parts_of(columns) > 1; columns = parts_of(columns) * count) passes++;
+  const size_t offset = (passes - 1) % 2 * logits.rows * keys_of_row(logits.columns);
+  std::vector<uint64_t> keys(logits.rows * count);
+  download(static_cast<const uint64_t*>(room) + offset, keys.size() * sizeof(uint64_t), keys.data());
+  for (size_t i = 0; i < keys.size(); i++) {
+    const uint64_t key = keys[i - i % count] == unsound_key ? impossible_key : keys[i];
+    const auto ordered = static_cast<uint32_t>(key >> 32);
+    const uint32_t bits = ordered >> 31 ? ordered & 0x7fffffffu : ~ordered;
+    out[i] = {std::bit_cast<float>(bits), key == impossible_key ? -1 : static_cast<int32_t>(~static_cast<uint32_t>(key))};
+  }
 }
 
 std::unique_ptr<Backend> make_cuda_backend(std::string_view device, std::span<const std::byte> image) {

@@ -3,12 +3,15 @@
 // they run in order, and later than their calls return.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "backend/backend.hpp"
 #include "cuda/device.hpp"
+#include "cuda/graph.hpp"
 #include "cuda/staging.hpp"
 
 namespace llmos::core {
@@ -28,6 +31,7 @@ class CudaBackend final : public Backend {
   void begin() override;
   void synchronize() override { device_->synchronize(); }
   void end() noexcept override;
+  void repeat(const Batch& batch, size_t kind, const std::function<void()>& issue) override;
 
   void embed(const TensorView& table, std::span<const int32_t> tokens, float scale, Matrix out) override;
   void norm(Matrix x, const float* weight, float epsilon, Matrix out) override;
@@ -43,11 +47,16 @@ class CudaBackend final : public Backend {
   void soft_cap(Matrix x, float cap) override;
   void gather(Matrix x, std::span<const uint32_t> rows, Matrix out) override;
 
+  size_t best_bytes(size_t rows, size_t columns) const override;
+  void find_best(Matrix logits, size_t count, void* room) override;
+  void read_best(Matrix logits, size_t count, const void* room, Candidate* out) override;
+
  private:
   // Small things that a step tells the kernels: kept on the device, sent again only when they have changed.
   class Note {
    public:
     const void* put(CudaBackend& backend, const void* bytes, size_t count);
+    const void* place() const { return memory_.get(); }
 
    private:
     std::vector<std::byte> sent_;
@@ -55,8 +64,17 @@ class CudaBackend final : public Backend {
     size_t room_ = 0;
   };
 
+  // The steps of one token a sequence that differ in nothing but their batch: by tokens, outputs and kind.
+  using Shape = std::tuple<size_t, size_t, size_t>;
+  static constexpr size_t most_graphs = 32;
+
+  void note(const Batch& batch);
+  cuda::Graph* graph_of(const Shape& shape, const std::function<void()>& issue);
+  void forget_graphs() { graphs_.clear(); }
+
   void multiply_together(Matrix x, std::span<const Product> products);
   void launch_multiply(TensorType type, const cuda::MultiplyArguments& arguments);
+  void note_places(std::span<const Run> runs);
   cuda::CachePlace place(const CacheLayout& layout, size_t layer, std::span<const Run> runs);
   void each_element(cuda::Kernel kernel, size_t count, const void* arguments);
 
@@ -66,6 +84,8 @@ class CudaBackend final : public Backend {
   Note tokens_, rows_, places_, pages_;
   std::vector<cuda::RowPlace> row_places_;
   std::vector<std::byte*> page_list_;
+  std::map<Shape, std::unique_ptr<cuda::Graph>> graphs_;  // nullptr: this device does not take such a step as a graph
+  bool recording_ = false;
   std::optional<cuda::Device::Current> current_;  // within a step
 };
 

@@ -34,6 +34,10 @@ constexpr std::pair<Result, const char*> names[] = {
     {launch_failed, "CUDA_ERROR_LAUNCH_FAILED"},
     {system_not_ready, "CUDA_ERROR_SYSTEM_NOT_READY"},
     {system_driver_mismatch, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"},
+    {illegal_state, "CUDA_ERROR_ILLEGAL_STATE"},
+    {capture_unsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
+    {capture_invalidated, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
+    {capture_wrong_thread, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD"},
     {unknown_error, "CUDA_ERROR_UNKNOWN"},
 };
 

@@ -18,15 +18,20 @@ using StreamHandle = struct StreamRecord*;
 using EventHandle = struct EventRecord*;
 using ModuleHandle = struct ModuleRecord*;
 using FunctionHandle = struct FunctionRecord*;
+using GraphHandle = struct GraphRecord*;
+using GraphExecHandle = struct GraphExecRecord*;
 
 inline constexpr Result success = 0, invalid_value = 1, out_of_memory = 2, not_initialized = 3, no_device = 100,
                         invalid_device = 101, invalid_image = 200, invalid_context = 201, no_binary_for_gpu = 209,
                         ecc_uncorrectable = 214, unsupported_ptx_version = 222, not_found = 500, not_ready = 600,
                         illegal_address = 700, launch_out_of_resources = 701, launch_timeout = 702, launch_failed = 719,
-                        system_not_ready = 802, system_driver_mismatch = 803, unknown_error = 999;
+                        system_not_ready = 802, system_driver_mismatch = 803, capture_unsupported = 900,
+                        capture_invalidated = 901, capture_wrong_thread = 908, illegal_state = 401, unknown_error = 999;
 
 inline constexpr int compute_capability_major = 75, compute_capability_minor = 76;  // of CUdevice_attribute
 inline constexpr unsigned stream_non_blocking = 1, event_disable_timing = 2;
+
+inline constexpr unsigned capture_this_thread = 1;  // of CUstreamCaptureMode: other threads go on as they like
 
 inline constexpr int least_driver_version = 12000;  // as cuDriverGetVersion counts: 12.0
 
@@ -54,6 +59,13 @@ inline constexpr int least_driver_version = 12000;  // as cuDriverGetVersion cou
   USE(stream_create, cuStreamCreate, (StreamHandle * stream, unsigned flags))                                          \
   USE(stream_destroy, cuStreamDestroy_v2, (StreamHandle stream))                                                       \
   USE(stream_synchronize, cuStreamSynchronize, (StreamHandle stream))                                                  \
+  USE(capture_begin, cuStreamBeginCapture_v2, (StreamHandle stream, unsigned mode))                                    \
+  USE(capture_end, cuStreamEndCapture, (StreamHandle stream, GraphHandle * graph))                                     \
+  USE(graph_instantiate, cuGraphInstantiateWithFlags,                                                                  \
+      (GraphExecHandle * exec, GraphHandle graph, unsigned long long flags))                                           \
+  USE(graph_launch, cuGraphLaunch, (GraphExecHandle exec, StreamHandle stream))                                        \
+  USE(graph_exec_destroy, cuGraphExecDestroy, (GraphExecHandle exec))                                                  \
+  USE(graph_destroy, cuGraphDestroy, (GraphHandle graph))                                                              \
   USE(event_create, cuEventCreate, (EventHandle * event, unsigned flags))                                              \
   USE(event_destroy, cuEventDestroy_v2, (EventHandle event))                                                           \
   USE(event_record, cuEventRecord, (EventHandle event, StreamHandle stream))                                           \

@@ -156,12 +156,37 @@ void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch
       tokens.push_back(feed.tokens[i]);
     }
   }
-  forward_.run(tokens, runs, [&] { return !cancelled(feeds, batch); });
+  std::vector<uint32_t> outputs;  // computed along with the batch, where they are few
+  size_t best = 0;
+  if (logits.size() <= Forward::output_rows)
+    for (const Wanted& one : logits) {
+      outputs.push_back(one.row);
+      if (one.feed->best <= forward_.most_best()) best = std::max(best, one.feed->best);
+    }
+  forward_.run({tokens, runs, outputs}, best, [&] { return !cancelled(feeds, batch); });
   backend_->synchronize();
+  if (best > 0) logits = hand_out_best(logits);
   hand_out(logits, config_.vocabulary, [&](auto rows, float* out) { forward_.logits(rows, out); });
   hand_out(states, config_.width, [&](auto rows, float* out) { forward_.states(rows, out); });
   // Only now does the batch count as read: where its results could not be handed out it can be computed again.
   for (const Piece& piece : batch) feeds[piece.feed].sequence->position_ += piece.count;
+}
+
+// Gives the feeds that the best logits are enough for no more than these; returns those that need all.
+std::vector<Engine::Wanted> Engine::hand_out_best(std::span<const Wanted> wanted) {
+  std::vector<Wanted> left;
+  forward_.best(best_);
+  const size_t found = best_.size() / wanted.size();
+  for (size_t i = 0; i < wanted.size(); i++) {
+    const Feed& feed = *wanted[i].feed;
+    const auto row = std::span<const Candidate>(best_).subspan(i * found, std::min(found, feed.best));
+    const auto end = std::ranges::find(row, no_token, &Candidate::token);
+    if (end == row.begin() || feed.best > found)
+      left.push_back(wanted[i]);
+    else
+      feed.best_sink(std::span(row.begin(), end));
+  }
+  return left;
 }
 
 // Computes the rows wanted, several at a time, and gives each to its feed.

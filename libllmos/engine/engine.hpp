@@ -68,6 +68,11 @@ struct Feed {
   // Called once for each row wanted, in order: the index of the token and its logits (or normalised hidden state),
   // valid during the call. What it throws ends the step; the batch then counts as not read.
   std::function<void(size_t index, std::span<const float> row)> sink;
+
+  // Where this many of the best logits are enough, 0 where they are not: when the device finds them itself, best_sink is
+  // called instead of sink (with fewer where fewer are possible, but at least one).
+  size_t best = 0;
+  std::function<void(std::span<const Candidate> best)> best_sink = {};
 };
 
 class Engine {
@@ -104,6 +109,7 @@ class Engine {
   std::vector<Piece> next_batch(std::span<const Feed> feeds, std::vector<size_t>& done) const;
   bool cancelled(std::span<const Feed> feeds, std::span<const Piece> batch) const;
   void run_batch(std::span<const Feed> feeds, std::span<const Piece> batch);
+  std::vector<Wanted> hand_out_best(std::span<const Wanted> wanted);
   template <typename Compute>
   void hand_out(std::span<const Wanted> wanted, size_t width, const Compute& compute);
 
@@ -120,6 +126,7 @@ class Engine {
   Tokenizer tokenizer_;
   std::mutex mutex_;           // held through a step
   std::vector<float> values_;  // handed out
+  std::vector<Candidate> best_;
 };
 
 }  // namespace llmos::core

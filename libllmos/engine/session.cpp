@@ -21,15 +21,27 @@ void Session::start(std::string_view prompt, const GenerateOptions& options) {
     fail(EINVAL, "an empty prompt gives this model nothing to begin with: it has no token for the beginning of a text");
 
   unread_.insert(unread_.end(), tokens.begin(), tokens.end());
-  if (!tokens.empty()) logits_.clear();
+  if (!tokens.empty()) forget_logits();
   for (const TokenId token : tokens) sampler.accept(token);
   sampler_.emplace(std::move(sampler));
+  if (!best_.empty()) read_last_again();  // another sampler may want more of them
   stops_ = std::move(stops);
   options_ = options;
   generated_ = 0;
   finish_ = Finish::not_yet;
   // A text that begins with the model's first token begins without the space that tokens put before words.
   detokenizer_ = Detokenizer(engine_->tokenizer(), {.strip_space_prefix = at_beginning && prompt.empty()});
+}
+
+void Session::forget_logits() {
+  logits_.clear();
+  best_.clear();
+}
+
+void Session::read_last_again() {
+  forget_logits();
+  sequence_.rewind(sequence_.position() - 1);
+  unread_.insert(unread_.begin(), last_read_);
 }
 
 // The beginning of a sequence gets what the model wants there; what follows is plain text.
@@ -49,9 +61,12 @@ void Session::advance(std::span<Session* const> sessions, const Engine::Progress
   std::vector<Feed> feeds;
   for (Session* session : sessions) {
     if (session->unread_.empty()) continue;
+    session->last_read_ = session->unread_.back();
     feeds.push_back(
         {&session->sequence_, session->unread_, Feed::Want::last_logits,
-         [session](size_t, std::span<const float> row) { session->logits_.assign(row.begin(), row.end()); }});
+         [session](size_t, std::span<const float> row) { session->logits_.assign(row.begin(), row.end()); },
+         session->sampler_ ? session->sampler_->candidates_wanted() : 0,
+         [session](std::span<const Candidate> best) { session->best_.assign(best.begin(), best.end()); }});
   }
   if (feeds.empty()) return;
   std::vector<size_t> before;
@@ -78,7 +93,7 @@ std::optional<GeneratedToken> Session::next(const Engine::Progress& progress) {
   if (sequence_.position() + unread_.size() > engine_->context() && generated_ > 0) return end(Finish::length);
   Session* self = this;
   advance({&self, 1}, progress);
-  Sample sample = sampler_->sample(logits_);
+  Sample sample = best_.empty() ? sampler_->sample(logits_) : sampler_->sample(best_);
   if (!options_.ignore_end && engine_->tokenizer().vocabulary().ends_generation(sample.token))
     return end(Finish::end_of_text);
   return accept(std::move(sample));
@@ -87,7 +102,7 @@ std::optional<GeneratedToken> Session::next(const Engine::Progress& progress) {
 GeneratedToken Session::accept(Sample sample) {
   sampler_->accept(sample.token);
   unread_.push_back(sample.token);
-  logits_.clear();
+  forget_logits();
   generated_++;
   std::string text = stops_.push(detokenizer_.push(sample.token));
   if (stops_.stopped()) finish_ = Finish::stop_string;
@@ -104,7 +119,7 @@ std::optional<GeneratedToken> Session::end(Finish why) {
 void Session::reset() {
   sequence_.rewind(0);
   unread_.clear();
-  logits_.clear();
+  forget_logits();
   finish_ = Finish::length;
 }
 

@@ -61,13 +61,18 @@ class Session {
 
  private:
   std::vector<TokenId> encode(std::string_view prompt, bool parse_special) const;
+  void forget_logits();
+  void read_last_again();
   GeneratedToken accept(Sample sample);
   std::optional<GeneratedToken> end(Finish why);
 
   std::shared_ptr<Engine> engine_;
   Sequence sequence_;
   std::vector<TokenId> unread_;  // prompt or sampled tokens that the model has not seen yet
-  std::vector<float> logits_;    // of what follows; empty while tokens are unread
+  TokenId last_read_ = no_token;
+  // Of what follows, either all logits or as many of the best as the sampler wanted; empty while tokens are unread.
+  std::vector<float> logits_;
+  std::vector<Candidate> best_;
   std::optional<Sampler> sampler_;
   Detokenizer detokenizer_;
   StopStrings stops_;

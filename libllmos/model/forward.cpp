@@ -19,6 +19,7 @@ Forward::Forward(Backend& backend, const Config& config, const Weights& weights,
   for (Matrix* matrix : {&gate_, &up_}) *matrix = buffer(capacity, config.hidden);
   for (Matrix* matrix : {&angles_, &local_angles_}) *matrix = buffer(capacity, config.rope.components);
   logits_ = buffer(output_rows, config.vocabulary);
+  if (const size_t bytes = backend.best_bytes(output_rows, config.vocabulary)) best_ = backend.allocate(bytes);
 }
 
 Matrix Forward::buffer(size_t rows, size_t columns) {
@@ -26,14 +27,26 @@ Matrix Forward::buffer(size_t rows, size_t columns) {
   return {reinterpret_cast<float*>(memory_.back().get()), rows, columns};
 }
 
-void Forward::run(std::span<const int32_t> tokens, std::span<const Run> runs, const std::function<bool()>& proceed) {
-  rows_ = tokens.size();
-  set_angles(runs);
-  backend_.embed(weights_.embedding, tokens, config_.embedding_scale, hidden_.first_rows(rows_));
-  for (size_t index = 0; index < config_.layers; index++) {
+void Forward::run(const Batch& batch, size_t best, const std::function<bool()>& proceed) {
+  const auto go_on = [&] {
     if (!proceed()) fail(ECANCELED, "the step was cancelled");
-    layer(index, runs);
-  }
+  };
+  outputs_.clear();
+  go_on();
+  rows_ = batch.tokens.size();
+  set_angles(batch.runs);
+  backend_.repeat(batch, best, [&] {
+    backend_.embed(weights_.embedding, batch.tokens, config_.embedding_scale, hidden_.first_rows(rows_));
+    for (size_t index = 0; index < config_.layers; index++) {
+      go_on();
+      layer(index, batch.runs);
+    }
+    if (batch.outputs.empty()) return;
+    const Matrix logits = compute_logits(batch.outputs);
+    if (best > 0) backend_.find_best(logits, best, best_.get());
+  });
+  outputs_.assign(batch.outputs.begin(), batch.outputs.end());
+  best_count_ = best;
 }
 
 void Forward::layer(size_t index, std::span<const Run> runs) {
@@ -70,6 +83,7 @@ void Forward::layer(size_t index, std::span<const Run> runs) {
   backend_.add(x, delta);
 }
 
+// Angles are computed in double precision, so on the host.
 void Forward::set_angles(std::span<const Run> runs) {
   const auto fill = [&](const Rope& rope, Matrix table) {
     angle_values_.resize(rows_ * rope.components);
@@ -94,15 +108,29 @@ void Forward::states(std::span<const uint32_t> rows, float* out) {
   backend_.download(chosen.data, rows.size() * config_.width * sizeof(float), out);
 }
 
+Matrix Forward::compute_logits(std::span<const uint32_t> rows) {
+  const Matrix logits = logits_.first_rows(rows.size());
+  backend_.multiply(final_norm(rows), {{weights_.output, nullptr, logits}});
+  if (config_.output_cap > 0) backend_.soft_cap(logits, config_.output_cap);
+  return logits;
+}
+
 void Forward::logits(std::span<const uint32_t> rows, float* out) {
   for (; !rows.empty(); rows = rows.subspan(std::min(rows.size(), output_rows))) {
-    const size_t count = std::min(rows.size(), output_rows);
-    const Matrix part = logits_.first_rows(count);
-    backend_.multiply(final_norm(rows.first(count)), {{weights_.output, nullptr, part}});
-    if (config_.output_cap > 0) backend_.soft_cap(part, config_.output_cap);
-    backend_.download(part.data, count * config_.vocabulary * sizeof(float), out);
-    out += count * config_.vocabulary;
+    const auto some = rows.first(std::min(rows.size(), output_rows));
+    if (!std::ranges::equal(some, outputs_)) {
+      outputs_.clear();  // until they are
+      compute_logits(some);
+      outputs_.assign(some.begin(), some.end());
+    }
+    backend_.download(logits_.data, some.size() * config_.vocabulary * sizeof(float), out);
+    out += some.size() * config_.vocabulary;
   }
+}
+
+void Forward::best(std::vector<Candidate>& out) {
+  out.resize(outputs_.size() * best_count_);
+  if (!out.empty()) backend_.read_best(logits_.first_rows(outputs_.size()), best_count_, best_.get(), out.data());
 }
 
 }  // namespace llmos::core

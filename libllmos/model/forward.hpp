@@ -22,18 +22,26 @@ class Forward {
 
   size_t capacity() const { return capacity_; }
 
-  // Runs a batch through all layers; keys and values go to the runs' pages. `proceed` is asked before each layer; when
-  // it says no the pass ends with ECANCELED and the positions of the batch hold nothing.
-  void run(std::span<const int32_t> tokens, std::span<const Run> runs, const std::function<bool()>& proceed);
+  // Runs a batch through all layers; keys and values go to the runs' pages. Logits of the batch's outputs (at most
+  // output_rows) are computed along, and of each the `best` best are found when that is not 0 (at most most_best()).
+  // `proceed` is asked before each layer that is not part of a recorded step; when it says no the pass ends with
+  // ECANCELED and the positions of the batch hold nothing.
+  void run(const Batch& batch, size_t best, const std::function<bool()>& proceed);
+
+  // How many best logits can be found: 0 where the backend leaves that to the host.
+  size_t most_best() const { return best_ ? Backend::most_best : 0; }
 
   // Of rows of the last batch: the final hidden states, rows.size() x width floats, or the logits, rows.size() x
-  // vocabulary floats, written to host memory.
+  // vocabulary floats, written to host memory. Logits of just the batch's outputs are there already.
   void states(std::span<const uint32_t> rows, float* out);
   void logits(std::span<const uint32_t> rows, float* out);
+  // Of the batch's outputs as many as run() was asked for each: see Backend::read_best().
+  void best(std::vector<Candidate>& out);
 
  private:
   void layer(size_t index, std::span<const Run> runs);
   void set_angles(std::span<const Run> runs);
+  Matrix compute_logits(std::span<const uint32_t> rows);
   Matrix final_norm(std::span<const uint32_t> rows);
   Matrix buffer(size_t rows, size_t columns);
 
@@ -42,10 +50,13 @@ class Forward {
   const Weights& weights_;
   const CacheLayout& layout_;
   size_t capacity_;
-  size_t rows_ = 0;  // of the last batch
+  size_t rows_ = 0;                // of the last batch
+  std::vector<uint32_t> outputs_;  // rows that logits_ holds
+  size_t best_count_ = 0;          // found for each of them
 
   std::vector<Memory> memory_;
   Matrix hidden_, normed_, query_, key_, value_, attended_, projected_, gate_, up_, angles_, local_angles_, logits_;
+  Memory best_;
   std::vector<float> angle_values_;
 };
 

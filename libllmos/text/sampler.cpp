@@ -40,7 +40,6 @@ constexpr auto better = [](const auto& a, const auto& b) {
 };
 
 // The best `count` of the logits, best first, without sorting the rest. -infinity never is among them.
-template <typename Candidate>
 void select_best(std::span<const float> logits, size_t count, std::vector<Candidate>& best) {
   best.clear();
   for (size_t token = 0; token < logits.size(); ++token) {
@@ -116,6 +115,26 @@ Sample Sampler::sample(std::span<const float> logits) {
   return sample;
 }
 
+size_t Sampler::candidates_wanted() const {
+  const bool penalises =
+      options_.repeat_penalty != 1 || options_.frequency_penalty != 0 || options_.presence_penalty != 0;
+  if (!options_.logit_bias.empty() || options_.log_probabilities > 0) return 0;
+  if (penalises && !recent_counts_.empty()) return 0;
+  if (options_.temperature == 0) return 1;
+  return options_.top_k < vocabulary_size_ ? options_.top_k : 0;
+}
+
+Sample Sampler::sample(std::span<const Candidate> best) {
+  if (best.empty() || candidates_wanted() == 0) fail(EINVAL, "sampler: {} candidates are not enough", best.size());
+  TokenId token = best.front().token;
+  if (options_.temperature > 0) {
+    candidates_.assign(best.begin(), best.begin() + static_cast<ptrdiff_t>(std::min(best.size(), candidates_wanted())));
+    sorted_ = true;
+    token = draw_from_candidates();
+  }
+  return {token, std::numeric_limits<float>::quiet_NaN(), {}};
+}
+
 void Sampler::bias_and_penalise() {
   for (const LogitBias& bias : options_.logit_bias) logits_[static_cast<size_t>(bias.token)] += bias.bias;
   for (const auto& [token, count] : recent_counts_) {
@@ -141,6 +160,10 @@ TokenId Sampler::greedy() const {
 TokenId Sampler::draw() {
   keep_top_k();
   if (candidates_.empty()) fail(EDOM, "sampler: no token is possible");
+  return draw_from_candidates();
+}
+
+TokenId Sampler::draw_from_candidates() {
   best_logit_ = std::ranges::min(candidates_, better).logit;
   keep_top_p();
   keep_min_p();

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "text/candidate.hpp"
 #include "text/vocabulary.hpp"
 
 namespace llmos::core {
@@ -70,6 +71,13 @@ class Sampler {
   // +infinity or when none is possible; -infinity means impossible. Does not accept() the choice.
   Sample sample(std::span<const float> logits);
 
+  // How many of the best logits are enough for the next sample; 0: it takes all of them. May change with accept().
+  size_t candidates_wanted() const;
+
+  // The same choice from the best logits alone: as many as were wanted, or all that are possible, best first, of equals
+  // the lower token first. None of them may be NaN or infinite.
+  Sample sample(std::span<const Candidate> best);
+
   // Counts a token, of the prompt or sampled, as recent. Fails with EINVAL for a token outside the vocabulary.
   void accept(TokenId token);
 
@@ -77,15 +85,11 @@ class Sampler {
   void reset();
 
  private:
-  struct Candidate {
-    float logit;
-    TokenId token;
-  };
-
   void bias_and_penalise();
   void check_logits() const;
   TokenId greedy() const;
   TokenId draw();
+  TokenId draw_from_candidates();
   void keep_top_k();
   void keep_top_p();
   void keep_min_p();

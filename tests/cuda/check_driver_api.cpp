@@ -42,6 +42,11 @@ static_assert(ours::launch_out_of_resources == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCE
 static_assert(ours::launch_timeout == CUDA_ERROR_LAUNCH_TIMEOUT && ours::launch_failed == CUDA_ERROR_LAUNCH_FAILED);
 static_assert(ours::system_not_ready == CUDA_ERROR_SYSTEM_NOT_READY);
 static_assert(ours::system_driver_mismatch == CUDA_ERROR_SYSTEM_DRIVER_MISMATCH);
+static_assert(ours::illegal_state == CUDA_ERROR_ILLEGAL_STATE);
+static_assert(ours::capture_unsupported == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+static_assert(ours::capture_invalidated == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+static_assert(ours::capture_wrong_thread == CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
+static_assert(ours::capture_this_thread == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
 static_assert(ours::unknown_error == CUDA_ERROR_UNKNOWN);
 static_assert(ours::compute_capability_major == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(ours::compute_capability_minor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);

@@ -11,9 +11,8 @@
 #include <vector>
 
 #include "cuda/device.hpp"
-#include "engine/session.hpp"
 #include "fake_cuda/fake_cuda.hpp"
-#include "support/test_data.hpp"
+#include "support/stories.hpp"
 
 namespace llmos::test {
 
@@ -31,27 +30,6 @@ inline core::EngineOptions on_cuda(size_t context = 256) {
   options.context = context;
   options.cache_bytes = 0;
   return options;
-}
-
-inline std::shared_ptr<core::Engine> stories(const std::string& type, core::EngineOptions options) {
-  auto bytes = std::make_shared<std::vector<std::byte>>(read_bytes(data_path("models/stories260K-" + type + ".gguf")));
-  options.backend.threads = 1;
-  return std::make_shared<core::Engine>(*bytes, bytes, options);
-}
-
-inline core::GenerateOptions greedy(size_t tokens) {
-  core::GenerateOptions options;
-  options.max_tokens = tokens;
-  options.sampling.temperature = 0;
-  return options;
-}
-
-inline std::string write(const std::shared_ptr<core::Engine>& engine, std::string_view prompt, size_t tokens) {
-  core::Session session(engine);
-  std::string text;
-  session.start(prompt, greedy(tokens));
-  while (const auto token = session.next()) text += token->text;
-  return text;
 }
 
 // Begins with a fresh driver; at the end nothing may be left on the device, and nothing have gone wrong unnoticed.

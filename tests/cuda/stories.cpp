@@ -8,17 +8,10 @@
 namespace llmos::core {
 namespace {
 
+using test::logits_after;
 using test::on_cuda;
+using test::sentence;
 using test::stories;
-
-std::vector<float> logits_after(const std::shared_ptr<Engine>& engine, std::span<const TokenId> tokens) {
-  std::vector<float> logits;
-  Sequence sequence(engine);
-  const Feed feed{&sequence, tokens, Feed::Want::last_logits,
-                  [&](size_t, std::span<const float> row) { logits.assign(row.begin(), row.end()); }};
-  engine->step({&feed, 1});
-  return logits;
-}
 
 class CudaStories : public test::Simulated {
   void SetUp() override {
@@ -36,10 +29,7 @@ TEST_F(CudaStories, WriteTheKnownTextByteForByte) {
 }
 
 TEST_F(CudaStories, FirstLogitsAreTheKnownOnes) {
-  const TokenId bos = 1;
-  const std::vector<float> logits = logits_after(stories("F32", on_cuda()), {&bos, 1});
-  const float expected[] = {-6.22282f, 8.40497f, -6.22365f, -6.22246f, -6.22186f};
-  for (size_t i = 0; i < 5; i++) EXPECT_NEAR(logits[i], expected[i], 2e-5f) << i;
+  test::expect_first_logits(stories("F32", on_cuda()));
 }
 
 // The stated bound on logits (which lie between about -20 and 20) beside the CPU's portable kernels: 0.02, what keys
@@ -51,7 +41,7 @@ TEST_F(CudaStories, LogitsOfAPromptAreTheCpus) {
     EngineOptions cpu;
     cpu.backend.kernels = "portable";
     const auto reference = stories(type, cpu);
-    const auto tokens = reference->tokenizer().encode("Lily and her mom went to the park. They saw a big, red ball.");
+    const auto tokens = reference->tokenizer().encode(sentence);
     const std::vector<float> expected = logits_after(reference, tokens);
     const std::vector<float> found = logits_after(stories(type, on_cuda()), tokens);
     float most = 0;
@@ -62,28 +52,12 @@ TEST_F(CudaStories, LogitsOfAPromptAreTheCpus) {
 }
 
 TEST_F(CudaStories, BatchOfSessionsWritesWhatEachWritesAlone) {
-  const auto engine = stories("F32", on_cuda());
-  const std::vector<std::string> prompts{"Once upon a time", "Tom and his dog", "", "The sun"};
-  std::vector<std::string> alone, together(prompts.size());
-  for (const std::string& prompt : prompts) alone.push_back(test::write(engine, prompt, 10));
-  std::vector<std::unique_ptr<Session>> sessions;
-  std::vector<Session*> batch;
-  for (const std::string& prompt : prompts) {
-    sessions.push_back(std::make_unique<Session>(engine));
-    sessions.back()->start(prompt, test::greedy(10));
-    batch.push_back(sessions.back().get());
-  }
-  for (int step = 0; step < 11; step++) {
-    Session::advance(batch);
-    for (size_t i = 0; i < batch.size(); i++)
-      if (const auto token = batch[i]->next()) together[i] += token->text;
-  }
-  EXPECT_EQ(together, alone);
+  test::expect_batch_as_alone(stories("F32", on_cuda()), 10);
 }
 
 TEST_F(CudaStories, PromptReadInPiecesGivesTheSameLogits) {
   const auto whole = stories("F32", on_cuda());
-  const auto tokens = whole->tokenizer().encode("Lily and her mom went to the park. They saw a big, red ball.");
+  const auto tokens = whole->tokenizer().encode(sentence);
   const std::vector<float> expected = logits_after(whole, tokens);
   for (const size_t batch : {1, 3, 9}) {
     EngineOptions options = on_cuda();

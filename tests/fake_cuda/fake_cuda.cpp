@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "fake_cuda/image.hpp"
@@ -23,12 +24,24 @@ using namespace llmos::cuda;
 
 using Operation = std::function<Result()>;
 
+// What a stream was told while it captured.
+using Graph = std::vector<Operation>;
+
+// A stream that captures: by which thread, and whether something was called that must not be called meanwhile.
+struct Capture {
+  std::thread::id thread;
+  Graph graph;
+  bool valid = true;
+};
+
 struct Stream {
   std::deque<Operation> queue;
+  std::unique_ptr<Capture> capture;
 };
 
 struct Event {
   bool recorded = false, done = false;
+  bool captured = false;  // recorded in a capture last: nobody can wait for it
 };
 
 struct Fault {
@@ -44,7 +57,7 @@ struct Driver {
   std::vector<Fault> later;
   bool happened = false, initialised = false;
   std::vector<std::string> calls;
-  size_t operations = 0, left_behind = 0;
+  size_t operations = 0, downloaded = 0, left_behind = 0;
   std::vector<std::string> violations;
 
   // The one context there is.
@@ -53,6 +66,7 @@ struct Driver {
   std::set<Stream*> streams;
   std::set<Event*> events;
   std::set<int*> modules;
+  std::set<Graph*> graphs, executables;
   DeviceMemory memory;
   std::map<const std::byte*, size_t> pinned;
 };
@@ -103,6 +117,21 @@ struct Call {
   Result result;
 };
 
+// Calls that wait, or may wait inside the driver, must not come from a thread that captures (in the mode "this thread").
+// They fail and spoil the capture.
+Result refuse_while_capturing() {
+  Result result = success;
+  for (Stream* stream : driver().streams)
+    if (stream->capture && stream->capture->thread == std::this_thread::get_id()) {
+      stream->capture->valid = false;
+      result = capture_unsupported;
+    }
+  return result;
+}
+
+#define UNSAFE_WHILE_CAPTURING \
+  if (const Result refused = refuse_while_capturing()) return refused
+
 #define CALL(kind)                       \
   const Call call(__func__, Call::kind); \
   if (call.result != success && Call::kind != Call::ends) return call.result
@@ -130,8 +159,20 @@ Result drain_all() {
 Result submit(StreamHandle handle, Operation operation) {
   auto* stream = reinterpret_cast<Stream*>(handle);
   if (!driver().streams.contains(stream)) return invalid_value;
-  stream->queue.push_back(std::move(operation));
+  if (!stream->capture) {
+    stream->queue.push_back(std::move(operation));
+    return success;
+  }
+  if (!stream->capture->valid) return capture_invalidated;
+  stream->capture->graph.push_back(std::move(operation));
   return success;
+}
+
+// Waiting for a stream that captures is an error, whoever does it.
+Result refuse_captured(Stream& stream) {
+  if (!stream.capture) return success;
+  stream.capture->valid = false;
+  return capture_unsupported;
 }
 
 bool is_pinned(const void* memory, size_t bytes) {
@@ -151,7 +192,10 @@ void forget_all(Set& set) {
 // The last user has left: whatever is still there goes.
 void end_context() {
   Driver& d = driver();
-  d.left_behind += d.streams.size() + d.events.size() + d.modules.size() + d.memory.blocks() + d.pinned.size();
+  d.left_behind += d.streams.size() + d.events.size() + d.modules.size() + d.memory.blocks() + d.pinned.size() +
+                   d.graphs.size() + d.executables.size();
+  forget_all(d.graphs);
+  forget_all(d.executables);
   forget_all(d.streams);
   forget_all(d.events);
   forget_all(d.modules);
@@ -179,7 +223,7 @@ void reset(const Settings& settings) {
   d.calls.clear();
   d.violations.clear();
   d.happened = false;
-  d.operations = d.left_behind = 0;
+  d.operations = d.downloaded = d.left_behind = 0;
   d.memory.set_capacity(settings.memory);
 }
 
@@ -196,6 +240,7 @@ void fault_later(size_t nth, Result code) {
 bool fault_happened() { return driver().happened; }
 std::vector<std::string> take_calls() { return std::exchange(driver().calls, {}); }
 size_t operations() { return driver().operations; }
+size_t downloaded() { return driver().downloaded; }
 size_t left_behind() { return driver().left_behind; }
 std::vector<std::string> violations() { return driver().violations; }
 
@@ -203,7 +248,7 @@ Ledger ledger() {
   const std::lock_guard lock(driver().mutex);
   const Driver& d = driver();
   return {d.users,           d.streams.size(), d.events.size(), d.modules.size(),
-          d.memory.blocks(), d.memory.bytes(), d.pinned.size()};
+          d.memory.blocks(), d.memory.bytes(), d.pinned.size(), d.graphs.size() + d.executables.size()};
 }
 
 }  // namespace fake_cuda
@@ -301,6 +346,7 @@ Result cuMemGetInfo_v2(size_t* free, size_t* total) {
 
 Result cuMemAlloc_v2(Address* address, size_t bytes) {
   CALL(in_context);
+  UNSAFE_WHILE_CAPTURING;
   if (bytes == 0) return invalid_value;
   *address = driver().memory.allocate(bytes);
   return *address ? success : out_of_memory;
@@ -308,6 +354,7 @@ Result cuMemAlloc_v2(Address* address, size_t bytes) {
 
 Result cuMemFree_v2(Address address) {
   CALL(in_context);
+  UNSAFE_WHILE_CAPTURING;
   if (const Result result = drain_all()) return result;
   std::string violation;
   const bool known = driver().memory.release(address, violation);
@@ -317,6 +364,7 @@ Result cuMemFree_v2(Address address) {
 
 Result cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
   CALL(in_context);
+  UNSAFE_WHILE_CAPTURING;
   *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (!*memory) return out_of_memory;
   std::memset(*memory, 0xCB, bytes);
@@ -326,6 +374,7 @@ Result cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
 
 Result cuMemFreeHost(void* memory) {
   CALL(in_context);
+  UNSAFE_WHILE_CAPTURING;
   if (const Result result = drain_all()) return result;
   if (driver().pinned.erase(static_cast<std::byte*>(memory)) == 0) return invalid_value;
   std::free(memory);
@@ -362,6 +411,7 @@ Result cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, StreamHandle s
   return submit(stream, [=] {
     if (!driver().memory.holds(from, bytes)) return illegal_address;
     std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
+    driver().downloaded += bytes;
     return success;
   });
 }
@@ -385,7 +435,68 @@ Result cuStreamDestroy_v2(StreamHandle handle) {
 Result cuStreamSynchronize(StreamHandle handle) {
   CALL(in_context);
   auto* stream = reinterpret_cast<Stream*>(handle);
-  return driver().streams.contains(stream) ? drain(*stream) : invalid_value;
+  if (!driver().streams.contains(stream)) return invalid_value;
+  if (const Result refused = refuse_captured(*stream)) return refused;
+  return drain(*stream);
+}
+
+Result cuStreamBeginCapture_v2(StreamHandle handle, unsigned mode) {
+  CALL(in_context);
+  auto* stream = reinterpret_cast<Stream*>(handle);
+  if (!driver().streams.contains(stream) || mode > 2) return invalid_value;
+  if (mode != capture_this_thread) return invalid_value;  // the product uses no other, and neither is it made here
+  if (stream->capture) return illegal_state;
+  stream->capture = std::make_unique<Capture>();
+  stream->capture->thread = std::this_thread::get_id();
+  return success;
+}
+
+Result cuStreamEndCapture(StreamHandle handle, GraphHandle* graph) {
+  CALL(ends);
+  *graph = nullptr;
+  auto* stream = reinterpret_cast<Stream*>(handle);
+  if (!driver().streams.contains(stream)) return invalid_value;
+  if (!stream->capture) return illegal_state;
+  if (stream->capture->thread != std::this_thread::get_id()) return capture_wrong_thread;
+  const std::unique_ptr<Capture> capture = std::move(stream->capture);
+  if (call.result != success) return call.result;
+  if (driver().lost != success) return driver().lost;
+  if (!capture->valid) return capture_invalidated;
+  *graph = reinterpret_cast<GraphHandle>(*driver().graphs.insert(new Graph(std::move(capture->graph))).first);
+  return success;
+}
+
+Result cuGraphInstantiateWithFlags(GraphExecHandle* exec, GraphHandle handle, unsigned long long flags) {
+  CALL(in_context);
+  auto* graph = reinterpret_cast<Graph*>(handle);
+  if (!driver().graphs.contains(graph) || flags != 0) return invalid_value;
+  *exec = reinterpret_cast<GraphExecHandle>(*driver().executables.insert(new Graph(*graph)).first);
+  return success;
+}
+
+Result cuGraphLaunch(GraphExecHandle handle, StreamHandle stream) {
+  CALL(in_context);
+  auto* exec = reinterpret_cast<Graph*>(handle);
+  if (!driver().executables.contains(exec)) return invalid_value;
+  for (const Operation& operation : *exec)
+    if (const Result result = submit(stream, operation)) return result;
+  return success;
+}
+
+Result cuGraphExecDestroy(GraphExecHandle handle) {
+  CALL(ends);
+  auto* exec = reinterpret_cast<Graph*>(handle);
+  if (driver().executables.erase(exec) == 0) return invalid_value;
+  delete exec;
+  return call.result;
+}
+
+Result cuGraphDestroy(GraphHandle handle) {
+  CALL(ends);
+  auto* graph = reinterpret_cast<Graph*>(handle);
+  if (driver().graphs.erase(graph) == 0) return invalid_value;
+  delete graph;
+  return call.result;
 }
 
 Result cuEventCreate(EventHandle* event, unsigned) {
@@ -406,6 +517,8 @@ Result cuEventRecord(EventHandle handle, StreamHandle stream) {
   CALL(in_context);
   auto* event = reinterpret_cast<Event*>(handle);
   if (!driver().events.contains(event)) return invalid_value;
+  const auto* capturing = reinterpret_cast<Stream*>(stream);
+  event->captured = driver().streams.contains(const_cast<Stream*>(capturing)) && capturing->capture;
   event->recorded = true;
   event->done = false;
   return submit(stream, [event] {
@@ -418,11 +531,13 @@ Result cuEventSynchronize(EventHandle handle) {
   CALL(in_context);
   auto* event = reinterpret_cast<Event*>(handle);
   if (!driver().events.contains(event)) return invalid_value;
+  if (event->captured) return capture_unsupported;
   return event->recorded && !event->done ? drain_all() : success;
 }
 
 Result cuModuleLoadData(ModuleHandle* module, const void* image) {
   CALL(in_context);
+  UNSAFE_WHILE_CAPTURING;
   if (const Result result = judge_image(image, driver().settings.major, driver().settings.minor)) return result;
   *module = reinterpret_cast<ModuleHandle>(*driver().modules.insert(new int).first);
   return success;
@@ -430,6 +545,7 @@ Result cuModuleLoadData(ModuleHandle* module, const void* image) {
 
 Result cuModuleUnload(ModuleHandle handle) {
   CALL(in_context);
+  UNSAFE_WHILE_CAPTURING;
   auto* module = reinterpret_cast<int*>(handle);
   if (driver().modules.erase(module) == 0) return invalid_value;
   delete module;

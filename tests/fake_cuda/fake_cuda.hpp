@@ -4,7 +4,8 @@
 //
 // It is stricter than a GPU wherever that finds mistakes: streams run nothing before somebody waits, so that pinned
 // memory is read as late as it may be; device memory is inaccessible to the host, ends at an inaccessible page, is
-// never zero by itself, and has its last bytes checked when it is freed; every range and handle is checked. A context
+// never zero by itself, and has its last bytes checked when it is freed; every range and handle is checked; a thread
+// that captures a graph may call nothing that could wait, or the capture is spoilt and the stream says so. A context
 // is lost with the errors that lose it on a GPU, until its last user leaves it.
 #pragma once
 
@@ -42,10 +43,11 @@ FAKE_CUDA_API bool fault_happened();
 // The calls since reset() or since this was last asked, in order.
 FAKE_CUDA_API std::vector<std::string> take_calls();
 FAKE_CUDA_API size_t operations();  // carried out by streams since reset()
+FAKE_CUDA_API size_t downloaded();  // bytes copied to the host since reset()
 
 // What there is at the moment.
 struct Ledger {
-  size_t contexts = 0, streams = 0, events = 0, modules = 0, blocks = 0, bytes = 0, pinned = 0;
+  size_t contexts = 0, streams = 0, events = 0, modules = 0, blocks = 0, bytes = 0, pinned = 0, graphs = 0;
   bool operator==(const Ledger&) const = default;
 };
 FAKE_CUDA_API Ledger ledger();

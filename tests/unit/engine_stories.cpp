@@ -10,47 +10,22 @@
 
 #include "backend/cpu/kernels.hpp"
 #include "engine/measure.hpp"
-#include "engine/session.hpp"
 #include "support/failure.hpp"
-#include "support/test_data.hpp"
+#include "support/stories.hpp"
 
 namespace llmos::core {
 namespace {
 
-std::shared_ptr<Engine> stories(const std::string& type, EngineOptions options = {}) {
-  auto bytes = std::make_shared<std::vector<std::byte>>(
-      test::read_bytes(test::data_path("models/stories260K-" + type + ".gguf")));
-  if (options.backend.threads == 0) options.backend.threads = 2;
-  return std::make_shared<Engine>(*bytes, bytes, options);
-}
+using test::greedy;
+using test::logits_after;
+using test::sentence;
+using test::stories;
+using test::write;
 
 EngineOptions with_kernels(std::string_view name) {
   EngineOptions options;
   options.backend.kernels = name;
   return options;
-}
-
-GenerateOptions greedy(size_t tokens) {
-  GenerateOptions options;
-  options.max_tokens = tokens;
-  options.sampling.temperature = 0;
-  return options;
-}
-
-std::string write(Session& session, std::string_view prompt, const GenerateOptions& options) {
-  std::string text;
-  session.start(prompt, options);
-  while (const auto token = session.next()) text += token->text;
-  return text;
-}
-
-std::vector<float> logits_after(const std::shared_ptr<Engine>& engine, std::span<const TokenId> tokens) {
-  std::vector<float> logits;
-  Sequence sequence(engine);
-  const Feed feed{&sequence, tokens, Feed::Want::last_logits,
-                  [&](size_t, std::span<const float> row) { logits.assign(row.begin(), row.end()); }};
-  engine->step({&feed, 1});
-  return logits;
 }
 
 double cosine(std::span<const float> a, std::span<const float> b) {
@@ -74,12 +49,7 @@ TEST_F(Stories, FloatFilesWriteTheKnownTextByteForByte) {
 }
 
 TEST_F(Stories, FirstLogitsAreTheKnownOnes) {
-  const auto engine = stories("F32");
-  const TokenId bos = 1;
-  const std::vector<float> logits = logits_after(engine, {&bos, 1});
-  const float expected[] = {-6.22282f, 8.40497f, -6.22365f, -6.22246f, -6.22186f};
-  for (size_t i = 0; i < 5; i++) EXPECT_NEAR(logits[i], expected[i], 2e-5f) << i;
-  EXPECT_EQ(std::max_element(logits.begin(), logits.end()) - logits.begin(), 403);
+  test::expect_first_logits(stories("F32"));
 }
 
 // The stated errors of quantised files: the cosine of their logits with those of the F32 file, over a text.
@@ -103,7 +73,7 @@ TEST_F(Stories, EverySetReadsAPromptToTheSameLogits) {
       {"F32", 0.999999}, {"F16", 0.999999}, {"Q8_0", 0.9998}, {"Q4_0", 0.9998}};
   for (const auto& [type, bound] : bounds) {
     const auto reference = stories(type, with_kernels("portable"));
-    const auto tokens = reference->tokenizer().encode("Lily and her mom went to the park. They saw a big, red ball.");
+    const auto tokens = reference->tokenizer().encode(sentence);
     const std::vector<float> expected = logits_after(reference, tokens);
     for (const Kernels* kernels : usable_kernels()) {
       const double found = cosine(expected, logits_after(stories(type, with_kernels(kernels->name)), tokens));
@@ -113,33 +83,11 @@ TEST_F(Stories, EverySetReadsAPromptToTheSameLogits) {
   }
 }
 
-TEST_F(Stories, BatchOfSessionsWritesWhatEachWritesAlone) {
-  const auto engine = stories("F32");
-  const std::vector<std::string> prompts{"Once upon a time", "Tom and his dog", "", "The sun was so big that it", "A"};
-  std::vector<std::string> alone;
-  for (const std::string& prompt : prompts) {
-    Session session(engine);
-    alone.push_back(write(session, prompt, greedy(60)));
-  }
-  std::vector<std::unique_ptr<Session>> sessions;
-  std::vector<Session*> batch;
-  std::vector<std::string> together(prompts.size());
-  for (const std::string& prompt : prompts) {
-    sessions.push_back(std::make_unique<Session>(engine));
-    sessions.back()->start(prompt, greedy(60));
-    batch.push_back(sessions.back().get());
-  }
-  for (int step = 0; step < 61; step++) {
-    Session::advance(batch);
-    for (size_t i = 0; i < batch.size(); i++)
-      if (const auto token = batch[i]->next()) together[i] += token->text;
-  }
-  EXPECT_EQ(together, alone);
-}
+TEST_F(Stories, BatchOfSessionsWritesWhatEachWritesAlone) { test::expect_batch_as_alone(stories("F32"), 60); }
 
 TEST_F(Stories, PromptReadInPiecesGivesTheSameLogits) {
   const auto whole = stories("F32");
-  const auto tokens = whole->tokenizer().encode("Lily and her mom went to the park. They saw a big, red ball.");
+  const auto tokens = whole->tokenizer().encode(sentence);
   const std::vector<float> expected = logits_after(whole, tokens);
   for (const size_t batch : {1, 2, 3, 5, 7, 64}) {
     EngineOptions options;

@@ -2,7 +2,9 @@
 // Drawing: the random numbers, and that tokens come as often as their probabilities say.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "text/sampler.hpp"
@@ -110,6 +112,45 @@ TEST(SamplerDraw, TheSequenceIsTheSameEverywhere) {
   std::vector<core::TokenId> tokens;
   for (int draw = 0; draw < 12; ++draw) tokens.push_back(sampler.sample(logits).token);
   EXPECT_EQ(tokens, (std::vector<core::TokenId>{27, 28, 43, 5, 27, 32, 35, 4, 39, 16, 12, 4}));
+}
+
+TEST(SamplerDraw, TheBestLogitsAreEnoughForTheSameDraws) {
+  Random random(5);
+  for (const uint32_t top_k : {1u, 3u, 40u})
+    for (const float temperature : {0.0f, 0.7f}) {
+      const SamplerOptions options{.temperature = temperature, .top_k = top_k, .top_p = 0.9f, .min_p = 0.01f};
+      Sampler all(options, 200), best(options, 200);
+      ASSERT_EQ(best.candidates_wanted(), temperature == 0 ? 1 : top_k);
+      for (int round = 0; round < 50; round++) {
+        std::vector<float> logits(200);
+        for (float& logit : logits) logit = static_cast<float>(std::floor(random.uniform() * 30)) / 4;  // with ties
+        std::vector<core::Candidate> order;
+        for (int32_t token = 0; token < 200; token++) order.push_back({logits[static_cast<size_t>(token)], token});
+        std::ranges::stable_sort(order, std::greater(), &core::Candidate::logit);
+        order.resize(best.candidates_wanted());
+        const core::TokenId token = all.sample(logits).token;
+        ASSERT_EQ(best.sample(order).token, token) << top_k << " " << round;
+        all.accept(token);
+        best.accept(token);
+      }
+    }
+}
+
+TEST(SamplerDraw, WhatChangesOtherLogitsWantsThemAll) {
+  const auto wanted = [](const SamplerOptions& options) {
+    Sampler sampler(options, 100);
+    sampler.accept(1);
+    return sampler.candidates_wanted();
+  };
+  EXPECT_EQ(wanted({}), 40u);
+  EXPECT_EQ(wanted({.top_k = 0}), 0u);
+  EXPECT_EQ(wanted({.top_k = 100}), 0u);
+  EXPECT_EQ(wanted({.repeat_penalty = 1.1f}), 0u);
+  EXPECT_EQ(wanted({.repeat_penalty = 1.1f, .penalty_last_n = 0}), 40u);
+  EXPECT_EQ(wanted({.presence_penalty = 1}), 0u);
+  EXPECT_EQ(wanted({.frequency_penalty = -1}), 0u);
+  EXPECT_EQ(wanted({.logit_bias = {{3, 1.0f}}}), 0u);
+  EXPECT_EQ(wanted({.temperature = 0, .log_probabilities = 1}), 0u);
 }
 
 }  // namespace

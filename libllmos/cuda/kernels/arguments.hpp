@@ -18,6 +18,7 @@ inline constexpr unsigned page_positions = 64;  // of the cache
 inline constexpr unsigned lane_components = 8;  // of a head that a lane attends to
 inline constexpr unsigned most_head_size = warp_lanes * lane_components;
 inline constexpr unsigned cache_block = 32;  // components that share a scale in a Q8_0 cache
+inline constexpr unsigned best_part = 4096;  // logits that a block takes the best of
 
 // ---- Weights ----
 
@@ -93,6 +94,18 @@ struct GatherArguments {
   const uint32_t* rows;
   float* out;
   uint32_t columns;
+};
+
+// ---- The best logits ----
+
+inline constexpr uint64_t unsound_key = UINT64_MAX, impossible_key = 0;  // NaN or +infinity; -infinity, or no token
+
+// Either logits or keys are read, `columns` of them a row, and the best `count` of each part of a row written.
+struct BestArguments {
+  const float* logits;
+  const uint64_t* keys;
+  uint64_t* out;
+  uint32_t columns, count;
 };
 
 // ---- Attention ----

@@ -20,6 +20,7 @@ namespace llmos::cuda {
 DEVICE float half_to_float(uint16_t half) { return __half2float(__ushort_as_half(half)); }
 DEVICE uint16_t float_to_half(float value) { return __half_as_ushort(__float2half_rn(value)); }
 DEVICE float bits_to_float(uint32_t bits) { return __uint_as_float(bits); }
+DEVICE uint32_t float_to_bits(float value) { return __float_as_uint(value); }
 DEVICE float round_to_even(float value) { return rintf(value); }
 DEVICE float reciprocal_root(float value) { return 1.0f / sqrtf(value); }
 
@@ -59,6 +60,7 @@ namespace llmos::cuda {
 using core::float_to_half;
 using core::half_to_float;
 inline float bits_to_float(uint32_t bits) { return std::bit_cast<float>(bits); }
+inline uint32_t float_to_bits(float value) { return std::bit_cast<uint32_t>(value); }
 inline float round_to_even(float value) { return std::nearbyintf(value); }
 inline float reciprocal_root(float value) { return 1.0f / std::sqrt(value); }
 

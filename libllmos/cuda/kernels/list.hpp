@@ -28,7 +28,9 @@
   USE(soft_cap, row_threads, SoftCapArguments) \
   USE(gather, row_threads, GatherArguments)    \
   USE(store_f16, row_threads, StoreArguments)  \
-  USE(store_q8_0, row_threads, StoreArguments)
+  USE(store_q8_0, row_threads, StoreArguments) \
+  USE(best_of_logits, row_threads, BestArguments) \
+  USE(best_of_keys, row_threads, BestArguments)
 
 #define LLMOS_CUDA_ATTEND_KERNELS(USE)             \
   USE(attend_f16, attend_threads, AttendArguments) \
