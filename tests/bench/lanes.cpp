@@ -3,26 +3,15 @@
 // policies. Run by tools/bench lanes.
 #include "lanes.hpp"
 
-#include <cpuid.h>
 #include <sys/utsname.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstring>
+
+#include "emulated.hpp"
 
 namespace llmos::bench {
 namespace {
-
-// Under emulation only ratios mean anything.
-bool emulated() {
-  unsigned a, b = 0, c = 0, d = 0;
-  __cpuid(0x40000000, a, b, c, d);
-  char vendor[13] = {};
-  memcpy(vendor, &b, 4);
-  memcpy(vendor + 4, &c, 4);
-  memcpy(vendor + 8, &d, 4);
-  return !strcmp(vendor, "TCGTCGTCGTCG");
-}
 
 void print_costs(const nlohmann::ordered_json& costs) {
   const double lane = costs["lane, acquire + release"];

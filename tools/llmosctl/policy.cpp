@@ -28,6 +28,7 @@ using llmos::Error;
 const fs::path kPins = "/sys/fs/bpf/llmos", kHooks = "/sys/fs/llmos/hooks";
 constexpr const char* kHookNames[] = {"lane_key", "lane_slice", "evict_score", "admit"};
 constexpr std::string_view kSuffix = ".bpf.o";
+constexpr std::string_view kScheduler = "scx_";  // of CPUs: no hook of ours
 
 // LLMOS_POLICIES, or where the package puts them: lib/llmos/policies beside bin/.
 fs::path installed_folder() {
@@ -203,7 +204,10 @@ void attach(const std::string& wanted, bool closed) {
   fs::create_directories(kPins);
   fs::remove_all(maps_of(name));  // settings of an earlier time
   try {
-    run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
+    if (name.starts_with(kScheduler))
+      run_bpftool({"struct_ops", "register", object, pins_of(name)});
+    else
+      run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
   } catch (...) {  // nothing half attached
     forget(name);
     throw;
