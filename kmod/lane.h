@@ -20,6 +20,7 @@
 #include <linux/workqueue.h>
 #include <linux/llmos.h>
 
+struct file;
 struct io_uring_cmd;
 struct llmos_call;
 struct llmos_device;
@@ -27,6 +28,7 @@ struct llmos_group_device;
 struct llmos_lane;
 struct llmos_lanes;
 struct llmos_share;
+struct llmos_thread;
 
 /* The orders in which an entity can stand among its parent's others. */
 enum llmos_order {
@@ -143,12 +145,14 @@ struct llmos_lane {
 	struct list_head all;
 	struct list_head holder;
 	wait_queue_head_t wait;
+	struct llmos_thread *asker;		/* the last; a reference. See task_class.h */
 	struct io_uring_cmd *command;		/* completed when the wait ends */
 	struct timer_list timeout;		/* of the command */
 	u64 command_until_ns;			/* U64_MAX: no time-out */
 	u64 id;					/* constant */
 
 	u32 state;				/* LLMOS_LANE_*; may be read without the lock */
+	u32 counted;				/* the state that the asker is told to be in */
 	u32 class;				/* constant */
 	bool asked;				/* somebody sleeps or a command is pending */
 	bool collected;				/* the turn reached its asker */
@@ -193,8 +197,7 @@ int llmos_lane_uring_cmd(struct io_uring_cmd *command, unsigned int issue_flags)
 void llmos_lane_complete(struct llmos_lane *lane, int result);	/* lanes->lock is held */
 void llmos_lane_timeout(struct timer_list *timer);
 
-/* lane.c: the descriptor and its commands */
-extern struct workqueue_struct *llmos_lane_queue;
+/* lane.c: the commands */
 enum llmos_asker {
 	LLMOS_ASKER_THREAD,	/* waits until the turn comes, unless LLMOS_LANE_NONBLOCK */
 	LLMOS_ASKER_COMMAND,	/* is answered -EIOCBQUEUED: then lane->asked is the caller's */
@@ -206,6 +209,11 @@ int llmos_lane_yield(struct llmos_lane *lane, struct llmos_lane_turn *turn,
 int llmos_lane_release(struct llmos_lane *lane, const struct llmos_lane_turn *turn);
 int llmos_lane_cancel(struct llmos_lane *lane, const struct llmos_lane_turn *turn);
 int llmos_lane_outcome(struct llmos_lane *lane);	/* of a wait that ended; lock held */
+void llmos_lane_stat(struct llmos_lane *lane, struct llmos_lane_stat *stat);
+long llmos_lane_ioctl(struct file *file, unsigned int number, unsigned long address);
+
+/* lane_file.c: the descriptor */
+extern struct workqueue_struct *llmos_lane_queue;
 int llmos_lane_create(struct llmos_call *call);		/* a command of /dev/llmos */
 int llmos_lane_init(void);
 void llmos_lane_exit(void);

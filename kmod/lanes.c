@@ -8,6 +8,7 @@
 #include "device.h"
 #include "group.h"
 #include "lane.h"
+#include "task_class.h"
 #include "trace.h"
 
 /* While a policy orders lanes, one turn in so many is for who waited too long. */
@@ -71,6 +72,8 @@ void llmos_turn_queue(struct llmos_lane *lane, s64 key, u64 now)
 		llmos_entity_rank(&lane->entity, LLMOS_BY_KEY, true, key);
 	else
 		llmos_entity_rank(&lane->entity, LLMOS_BY_VRUNTIME, true, lane->entity.vruntime);
+	if (!llmos_ranked(&lane->entity, LLMOS_RUNNING))
+		llmos_lane_classify(lane);
 	trace_llmos_lane_queue(lane, key);
 }
 
@@ -94,6 +97,7 @@ void llmos_turn_unqueue(struct llmos_lane *lane)
 {
 	turn_leave_queue(lane);
 	WRITE_ONCE(lane->state, LLMOS_LANE_IDLE);
+	llmos_lane_classify(lane);
 	turn_notify(lane);
 }
 
@@ -122,6 +126,7 @@ static void turn_begin(struct llmos_lane *lane, u64 now)
 		atomic64_inc(&container_of(share, struct llmos_group_device, share)->time_turns);
 	}
 	WRITE_ONCE(lane->state, LLMOS_LANE_HOLDING);
+	llmos_lane_classify(lane);	/* before it wakes: a scheduler asks then */
 	trace_llmos_lane_grant(lane, waited);
 	turn_notify(lane);
 	watch_holder(lane, now);
@@ -165,7 +170,10 @@ void llmos_turn_charge(struct llmos_lane *lane, u64 used_ns, u64 now)
 	llmos_entity_charge(&lane->entity, used_ns, turn_penalty(lane, used_ns), now);
 }
 
-/* Where the lane goes on waiting, it is queued already. */
+/*
+ * Where the lane goes on waiting, it is queued already, and still counted as a
+ * holder: it may be the next.
+ */
 void llmos_turn_end(struct llmos_lane *lane)
 {
 	if (!lane->overran)
@@ -173,8 +181,10 @@ void llmos_turn_end(struct llmos_lane *lane)
 	list_del_init(&lane->holder);
 	lanes_of(lane)->running--;
 	llmos_entity_rank(&lane->entity, LLMOS_RUNNING, false, 0);
-	if (lane->state == LLMOS_LANE_HOLDING)
+	if (lane->state == LLMOS_LANE_HOLDING) {
 		WRITE_ONCE(lane->state, LLMOS_LANE_IDLE);
+		llmos_lane_classify(lane);
+	}
 }
 
 /* ---- the next ---- */

@@ -11,6 +11,7 @@
  *   model.lock           spinlock: state, users, grants, deny list
  *
  *   lanes->lock          spinlock, softirqs off: turns on one device; see lane.h
+ *   threads_lock         spinlock, under no lock of ours: who asked for lanes; see task_class.c
  *
  * A policy is asked under the spinlocks of names and model (evict_score), or under
  * no lock at all.

@@ -7,6 +7,7 @@
 #include "group.h"
 #include "hook.h"
 #include "lane.h"
+#include "task_class.h"
 
 static int __init llmos_init(void)
 {
@@ -36,9 +37,12 @@ static int __init llmos_init(void)
 	ret = llmos_knobs_init();
 	if (ret)
 		goto err_hook;
-	ret = llmos_lane_init();
+	ret = llmos_task_class_init();
 	if (ret)
 		goto err_knobs;
+	ret = llmos_lane_init();
+	if (ret)
+		goto err_task_class;
 	ret = llmos_group_init();
 	if (ret)
 		goto err_lane;
@@ -63,6 +67,8 @@ err_group:
 	llmos_group_exit();
 err_lane:
 	llmos_lane_exit();
+err_task_class:
+	llmos_task_class_exit();
 err_knobs:
 	llmos_knobs_exit();
 err_hook:
@@ -88,6 +94,7 @@ static void __exit llmos_exit(void)
 	llmos_device_exit();
 	llmos_group_exit();
 	llmos_lane_exit();
+	llmos_task_class_exit();
 	llmos_knobs_exit();
 	llmos_hook_exit();
 	llmos_sysfs_exit();

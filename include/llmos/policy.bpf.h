@@ -30,6 +30,9 @@
  *
  * How often each hook was answered, left to the default, or answered nonsense is
  * counted in /sys/fs/llmos/hooks/NAME.
+ *
+ * The module also tells schedulers of CPUs (sched_ext), and programs of type
+ * syscall, the class of a task: llmos_task_class().
  */
 #ifndef LLMOS_POLICY_BPF_H
 #define LLMOS_POLICY_BPF_H
@@ -113,6 +116,22 @@ struct llmos_admit_ctx {
 };
 
 #pragma clang attribute pop
+
+/*
+ * The class of a task, a pointer to its struct task_struct; callable in any context.
+ *
+ * A lane's turn is that of the thread that asked for it last, whoever made the
+ * lane and wherever its descriptor went since; a command of io_uring is asked by
+ * the thread that submits it to the kernel, or by the kernel's own thread of the
+ * same process that takes it from there. The other threads of that process feed
+ * the turn: they compute parts of its steps, or prepare the next. Children are
+ * other processes. A thread that died has no class, and its turn stays its
+ * process's for as long as there is one.
+ */
+#define LLMOS_TASK_NONE		0
+#define LLMOS_TASK_FEEDS	1	/* waits for a turn, or is in a process that has one */
+#define LLMOS_TASK_HOLDS	2	/* has a turn */
+extern u32 llmos_task_class(const void *task__ign) __ksym;
 
 /* The context may have any name but ctx, which the macro uses. */
 #define LLMOS_POLICY(hook, program, context) \

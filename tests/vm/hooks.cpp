@@ -12,6 +12,7 @@
 
 #include "policy.hpp"
 #include "process.hpp"
+#include "scheduler.hpp"
 
 namespace llmos::guest {
 namespace {
@@ -63,6 +64,16 @@ TEST_F(HookModule, StaysWhileAPolicyIsAttached) {
   if (!have_policies()) GTEST_SKIP() << "no policies, bpftool or BTF";
   {
     const Policy policy("deadline");
+    EXPECT_ERRNO(EAGAIN, unload());
+  }
+  EXPECT_TRUE(eventually([] { return unload() == 0; })) << error_name(errno);
+}
+
+TEST_F(HookModule, StaysWhileASchedulerIsAttached) {
+  if (!have_policies()) GTEST_SKIP() << "no policies, bpftool or BTF";
+  if (!have_sched_ext()) GTEST_SKIP() << "this kernel was built without sched_ext";
+  {
+    const Scheduler scheduler;
     EXPECT_ERRNO(EAGAIN, unload());
   }
   EXPECT_TRUE(eventually([] { return unload() == 0; })) << error_name(errno);

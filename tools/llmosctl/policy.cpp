@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 using llmos::Error;
 
 constexpr const char* kHookNames[] = {"lane_key", "lane_slice", "evict_score", "admit"};
+constexpr std::string_view kScheduler = "scx_";  // of CPUs: no hook of ours
 
 fs::path pins_of(const std::string& name) { return kPins / name; }
 fs::path maps_of(const std::string& name) { return kPins / (name + "_maps"); }
@@ -174,7 +175,10 @@ void attach(const std::string& wanted, bool closed) {
   fs::create_directories(kPins);
   fs::remove_all(maps_of(name));  // settings of an earlier time
   try {
-    run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
+    if (name.starts_with(kScheduler))
+      run_bpftool({"struct_ops", "register", object, pins_of(name)});
+    else
+      run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
   } catch (...) {  // nothing half attached
     forget(name);
     throw;
