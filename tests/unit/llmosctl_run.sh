@@ -21,8 +21,8 @@ complains() {
   if [[ $1 != 1 ]] || ! grep -q "$2" "$error"; then fail "$3: status $1"; fi
 }
 
-# run OPTION...: the text, and what is said in $error.
-run() { "$llmosctl" run "$model" "$@" 2>"$error"; }
+# run OPTION...: the text, and what is said in $error; not for ever, whatever it does.
+run() { timeout 60 "$llmosctl" run "$model" "$@" 2>"$error"; }
 
 expected=$(<"$models/stories260K.expected.txt")
 [[ $(run --temp 0 --raw -n 200) == "$expected" ]] || fail "another text than the known one"
@@ -57,7 +57,9 @@ else:
     time.sleep(1)
 process.send_signal(signal.SIGINT)
 try:
-    error = process.communicate(timeout=20)[1].decode() if when == "writing" else process.wait(20) and ""
+    if when == "reading":
+        process.wait(20)  # with its standard input open
+    error = process.communicate(timeout=20)[1].decode()
 except subprocess.TimeoutExpired:
     process.kill()
     sys.exit("it went on")
