@@ -2,7 +2,6 @@
 // CPUs for a lane's holder beside hogs: how long its steps take, and how many it does, under the kernel's own scheduler
 // as it is, with its nice value, with its cgroup's weight, and under scx_llmos. Run by tools/bench scheduling.
 #include <sys/resource.h>
-#include <sys/utsname.h>
 
 #include <algorithm>
 #include <atomic>
