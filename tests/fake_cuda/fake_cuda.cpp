@@ -51,6 +51,8 @@ struct Fault {
 };
 
 struct Driver {
+  Driver() { memory.set_capacity(settings.memory); }
+
   std::mutex mutex;
   Settings settings;
   std::vector<Fault> faults;
