@@ -192,8 +192,7 @@ Graph* CudaBackend::graph_of(const Shape& shape, const std::function<void()>& is
 void CudaBackend::repeat(const Batch& batch, size_t kind, const std::function<void()>& issue) {
   note(batch);
   const bool decodes = std::ranges::all_of(batch.runs, [](const Run& run) { return run.rows == 1; });
-  Graph* const graph =
-      decodes ? graph_of({batch.tokens.size(), batch.outputs.size(), kind}, issue) : nullptr;
+  Graph* const graph = decodes ? graph_of({batch.tokens.size(), batch.outputs.size(), kind}, issue) : nullptr;
   if (graph)
     graph->launch();
   else
@@ -395,8 +394,8 @@ size_t CudaBackend::best_bytes(size_t rows, size_t columns) const {
 
 void CudaBackend::find_best(Matrix logits, size_t count, void* room) {
   auto* const places = static_cast<uint64_t*>(room);
-  BestArguments arguments{.logits = logits.data, .keys = nullptr, .out = places, .columns = narrow(logits.columns),
-                          .count = narrow(count)};
+  BestArguments arguments{
+      .logits = logits.data, .keys = nullptr, .out = places, .columns = narrow(logits.columns), .count = narrow(count)};
   Kernel kernel = Kernel::best_of_logits;
   for (size_t columns = logits.columns, pass = 0;; pass++) {
     arguments.columns = narrow(columns);
@@ -419,7 +418,8 @@ void CudaBackend::read_best(Matrix logits, size_t count, const void* room, Candi
     const uint64_t key = keys[i - i % count] == unsound_key ? impossible_key : keys[i];
     const auto ordered = static_cast<uint32_t>(key >> 32);
     const uint32_t bits = ordered >> 31 ? ordered & 0x7fffffffu : ~ordered;
-    out[i] = {std::bit_cast<float>(bits), key == impossible_key ? -1 : static_cast<int32_t>(~static_cast<uint32_t>(key))};
+    out[i] = {std::bit_cast<float>(bits),
+              key == impossible_key ? -1 : static_cast<int32_t>(~static_cast<uint32_t>(key))};
   }
 }
 

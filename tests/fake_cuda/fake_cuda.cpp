@@ -119,8 +119,8 @@ struct Call {
   Result result;
 };
 
-// Calls that wait, or may wait inside the driver, must not come from a thread that captures (in the mode "this thread").
-// They fail and spoil the capture.
+// Calls that wait, or may wait inside the driver, must not come from a thread that captures (in the mode "this
+// thread"). They fail and spoil the capture.
 Result refuse_while_capturing() {
   Result result = success;
   for (Stream* stream : driver().streams)

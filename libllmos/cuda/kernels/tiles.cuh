@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Weights times many tokens, by tensor cores: both are half-precision there, sums are floats. A block takes a tile of 64
-// rows of the weights and 64 tokens and goes through the columns 128 at a time. Each warp makes 32 x 32 of it.
+// Weights times many tokens, by tensor cores: both are half-precision there, sums are floats. A block takes a tile of
+// 64 rows of the weights and 64 tokens and goes through the columns 128 at a time. Each warp makes 32 x 32 of it.
 #pragma once
 
 #include "cuda/kernels/weights.cuh"
@@ -112,8 +112,7 @@ struct WarpSums {
         a[m][i] = two_halves(rows + (m * 16 + group + i % 2 * 8) * tile_stride + k + pair + i / 2 * 8);
       UNROLL
       for (unsigned n = 0; n < 4; n++) UNROLL
-      for (unsigned i = 0; i < 2; i++)
-        b[n][i] = two_halves(tokens + (n * 8 + group) * tile_stride + k + pair + i * 8);
+      for (unsigned i = 0; i < 2; i++) b[n][i] = two_halves(tokens + (n * 8 + group) * tile_stride + k + pair + i * 8);
       UNROLL
       for (unsigned m = 0; m < 2; m++) UNROLL
       for (unsigned n = 0; n < 4; n++) multiply_halves(sums[m][n], a[m], b[n]);
