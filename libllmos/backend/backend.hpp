@@ -84,7 +84,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string description() const = 0;  // "CPU, avx512, 2 threads"
+  virtual std::string description() const = 0;                 // "CPU, avx512, 2 threads"
   virtual std::string kernel_device() const { return "cpu"; }  // its id where the kernel module lists devices
 
   virtual Memory allocate(size_t bytes) = 0;  // zeroed, aligned to 64 bytes or more
@@ -133,8 +133,8 @@ class Backend {
   static constexpr size_t most_best = 128;
   virtual size_t best_bytes(size_t /*rows*/, size_t /*columns*/) const { return 0; }
   virtual void find_best(Matrix /*logits*/, size_t /*count*/, void* /*room*/) {}
-  // What find_best() found, `count` for each row: best first, of equals the lower token. Tokens are -1 behind those whose
-  // logit is above -infinity, and all of them in a row with a NaN or +infinity. Waits.
+  // What find_best() found, `count` for each row: best first, of equals the lower token. Tokens are -1 behind those
+  // whose logit is above -infinity, and all of them in a row with a NaN or +infinity. Waits.
   virtual void read_best(Matrix /*logits*/, size_t /*count*/, const void* /*room*/, Candidate* /*out*/) {}
 };
 

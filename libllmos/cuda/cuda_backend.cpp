@@ -54,6 +54,20 @@ Kernel kernel_for(TensorType type, Use use) {
   fail(ENOTSUP, "there are no CUDA kernels for tensors of type {}", static_cast<uint32_t>(type));
 }
 
+constexpr size_t least_tile_tokens = 16;  // fewer fill too little of a tile
+
+std::optional<Kernel> tiles_kernel_for(TensorType type) {
+  switch (type) {
+#define LLMOS_CASE(name, Unit) \
+  case TensorType::name:       \
+    return Kernel::multiply_tiles_##name;
+    LLMOS_CUDA_TILE_TYPES(LLMOS_CASE)
+#undef LLMOS_CASE
+    default:
+      return std::nullopt;
+  }
+}
+
 ProductArguments arguments_of(const Product& product) {
   return {.weight = planes_of(product.weight, product.weight.data),
           .bias = product.bias,
@@ -102,6 +116,7 @@ TensorView CudaBackend::adopt(const TensorView& weight) {
   TensorView adopted = weight;
   adopted.data = memory.get();
   weights_.push_back(std::move(memory));
+  widest_ = std::max(widest_, weight.columns());
   return adopted;
 }
 
@@ -154,6 +169,7 @@ void CudaBackend::note(const Batch& batch) {
   tokens_.put(*this, batch.tokens.data(), batch.tokens.size_bytes());
   if (!batch.outputs.empty()) rows_.put(*this, batch.outputs.data(), batch.outputs.size_bytes());
   note_places(batch.runs);
+  if (batch.tokens.size() >= least_tile_tokens) reserve_halves(batch.tokens.size(), widest_);
 }
 
 // Where the driver has no room for a graph, or none of such a kind, the step is issued call by call, now and later.
@@ -176,8 +192,7 @@ Graph* CudaBackend::graph_of(const Shape& shape, const std::function<void()>& is
 void CudaBackend::repeat(const Batch& batch, size_t kind, const std::function<void()>& issue) {
   note(batch);
   const bool decodes = std::ranges::all_of(batch.runs, [](const Run& run) { return run.rows == 1; });
-  Graph* const graph =
-      decodes ? graph_of({batch.tokens.size(), batch.outputs.size(), kind}, issue) : nullptr;
+  Graph* const graph = decodes ? graph_of({batch.tokens.size(), batch.outputs.size(), kind}, issue) : nullptr;
   if (graph)
     graph->launch();
   else
@@ -201,7 +216,43 @@ void CudaBackend::norm(Matrix x, const float* weight, float epsilon, Matrix out)
   device_->launch(Kernel::norm, narrow(x.rows), 1, narrow(threads), &arguments);
 }
 
-void CudaBackend::launch_multiply(TensorType type, const MultiplyArguments& a) {
+bool CudaBackend::reserve_halves(size_t tokens, size_t columns) {
+  const size_t bytes = tokens * (divide_up(columns, tile_columns) * tile_columns * sizeof(uint16_t) + sizeof(float));
+  if (bytes <= halves_bytes_) return true;
+  if (recording_) return false;
+  forget_graphs();  // they read where they were
+  halves_bytes_ = 0;
+  halves_.reset();
+  halves_ = allocate(bytes);
+  halves_bytes_ = bytes;
+  return true;
+}
+
+// By tensor cores, where there are enough tokens for them and the weights keep their digits as halves.
+bool CudaBackend::launch_tiles(Matrix x, TensorType type, const MultiplyArguments& a) {
+  const std::optional<Kernel> kernel = tiles_kernel_for(type);
+  if (!kernel || x.rows < least_tile_tokens || !reserve_halves(x.rows, x.columns)) return false;
+  const size_t stride = divide_up(x.columns, tile_columns) * tile_columns;
+  auto* const halves = reinterpret_cast<uint16_t*>(halves_.get());
+  auto* const scales = reinterpret_cast<float*>(halves + x.rows * stride);
+  const HalveArguments halve{.x = x.data,
+                             .halves = halves,
+                             .scales = scales,
+                             .columns = narrow(x.columns),
+                             .x_stride = narrow(x.columns),
+                             .half_stride = narrow(stride)};
+  device_->launch(Kernel::halve, narrow(x.rows), 1, row_threads, &halve);
+  const TilesArguments tiles{.multiply = a, .halves = halves, .scales = scales, .half_stride = narrow(stride)};
+  device_->launch(*kernel, narrow(divide_up(a.rows, a.gated ? tile_rows / 2 : tile_rows)),
+                  narrow(divide_up(x.rows, tile_tokens)), multiply_threads, &tiles);
+  return true;
+}
+
+void CudaBackend::launch_multiply(Matrix x, TensorType type, MultiplyArguments& a) {
+  a.x = x.data;
+  a.columns = a.x_stride = narrow(x.columns);
+  a.tokens = narrow(x.rows);
+  if (launch_tiles(x, type, a)) return;
   const bool one = a.tokens < 3;
   const size_t warp_rows = (one ? one_token_rows : many_tokens_rows) / (a.gated ? 2 : 1);
   const size_t block_rows = multiply_threads / warp_lanes * warp_rows, tokens = one ? 1 : many_tokens;
@@ -211,16 +262,12 @@ void CudaBackend::launch_multiply(TensorType type, const MultiplyArguments& a) {
 
 // Products with weights of one type, in one launch.
 void CudaBackend::multiply_together(Matrix x, std::span<const Product> products) {
-  MultiplyArguments arguments{.products = {},
-                              .x = x.data,
-                              .columns = narrow(x.columns),
-                              .tokens = narrow(x.rows),
-                              .x_stride = narrow(x.columns)};
+  MultiplyArguments arguments{};
   for (size_t i = 0; i < products.size(); i++) {
     arguments.products[i] = arguments_of(products[i]);
     arguments.rows += arguments.products[i].rows;
   }
-  launch_multiply(products[0].weight.type, arguments);
+  launch_multiply(x, products[0].weight.type, arguments);
 }
 
 void CudaBackend::multiply(Matrix x, std::initializer_list<Product> products) {
@@ -237,15 +284,11 @@ void CudaBackend::multiply(Matrix x, std::initializer_list<Product> products) {
 void CudaBackend::multiply_gated(Matrix x, const TensorView& gate_weight, const TensorView& up, Activation activation,
                                  Matrix out, Matrix scratch) {
   if (gate_weight.type != up.type) return Backend::multiply_gated(x, gate_weight, up, activation, out, scratch);
-  const MultiplyArguments arguments{
+  MultiplyArguments arguments{
       .products = {arguments_of({gate_weight, nullptr, out}), arguments_of({up, nullptr, out}), {}},
-      .x = x.data,
-      .columns = narrow(x.columns),
-      .tokens = narrow(x.rows),
-      .x_stride = narrow(x.columns),
       .rows = narrow(up.rows()),
       .gated = 1 + static_cast<uint32_t>(activation)};
-  launch_multiply(up.type, arguments);
+  launch_multiply(x, up.type, arguments);
 }
 
 void CudaBackend::rotate(Matrix x, size_t heads, const RopeAngles& angles) {
@@ -351,8 +394,8 @@ size_t CudaBackend::best_bytes(size_t rows, size_t columns) const {
 
 void CudaBackend::find_best(Matrix logits, size_t count, void* room) {
   auto* const places = static_cast<uint64_t*>(room);
-  BestArguments arguments{.logits = logits.data, .keys = nullptr, .out = places, .columns = narrow(logits.columns),
-                          .count = narrow(count)};
+  BestArguments arguments{
+      .logits = logits.data, .keys = nullptr, .out = places, .columns = narrow(logits.columns), .count = narrow(count)};
   Kernel kernel = Kernel::best_of_logits;
   for (size_t columns = logits.columns, pass = 0;; pass++) {
     arguments.columns = narrow(columns);
@@ -375,7 +418,8 @@ void CudaBackend::read_best(Matrix logits, size_t count, const void* room, Candi
     const uint64_t key = keys[i - i % count] == unsound_key ? impossible_key : keys[i];
     const auto ordered = static_cast<uint32_t>(key >> 32);
     const uint32_t bits = ordered >> 31 ? ordered & 0x7fffffffu : ~ordered;
-    out[i] = {std::bit_cast<float>(bits), key == impossible_key ? -1 : static_cast<int32_t>(~static_cast<uint32_t>(key))};
+    out[i] = {std::bit_cast<float>(bits),
+              key == impossible_key ? -1 : static_cast<int32_t>(~static_cast<uint32_t>(key))};
   }
 }
 

@@ -73,7 +73,9 @@ class CudaBackend final : public Backend {
   void forget_graphs() { graphs_.clear(); }
 
   void multiply_together(Matrix x, std::span<const Product> products);
-  void launch_multiply(TensorType type, const cuda::MultiplyArguments& arguments);
+  void launch_multiply(Matrix x, TensorType type, cuda::MultiplyArguments& arguments);
+  bool launch_tiles(Matrix x, TensorType type, const cuda::MultiplyArguments& arguments);
+  bool reserve_halves(size_t tokens, size_t columns);
   void note_places(std::span<const Run> runs);
   cuda::CachePlace place(const CacheLayout& layout, size_t layer, std::span<const Run> runs);
   void each_element(cuda::Kernel kernel, size_t count, const void* arguments);
@@ -81,6 +83,9 @@ class CudaBackend final : public Backend {
   std::shared_ptr<cuda::Device> device_;
   cuda::Staging staging_;
   std::vector<Memory> weights_;
+  size_t widest_ = 0;  // columns of a weight
+  Memory halves_;      // activations for tensor cores
+  size_t halves_bytes_ = 0;
   Note tokens_, rows_, places_, pages_;
   std::vector<cuda::RowPlace> row_places_;
   std::vector<std::byte*> page_list_;

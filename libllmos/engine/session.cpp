@@ -62,11 +62,10 @@ void Session::advance(std::span<Session* const> sessions, const Engine::Progress
   for (Session* session : sessions) {
     if (session->unread_.empty()) continue;
     session->last_read_ = session->unread_.back();
-    feeds.push_back(
-        {&session->sequence_, session->unread_, Feed::Want::last_logits,
-         [session](size_t, std::span<const float> row) { session->logits_.assign(row.begin(), row.end()); },
-         session->sampler_ ? session->sampler_->candidates_wanted() : 0,
-         [session](std::span<const Candidate> best) { session->best_.assign(best.begin(), best.end()); }});
+    feeds.push_back({&session->sequence_, session->unread_, Feed::Want::last_logits,
+                     [session](size_t, std::span<const float> row) { session->logits_.assign(row.begin(), row.end()); },
+                     session->sampler_ ? session->sampler_->candidates_wanted() : 0,
+                     [session](std::span<const Candidate> best) { session->best_.assign(best.begin(), best.end()); }});
   }
   if (feeds.empty()) return;
   std::vector<size_t> before;

@@ -94,9 +94,7 @@ class CudaFaults : public test::Simulated {
   size_t operations_ = 0, failures_ = 0;
 };
 
-TEST_F(CudaFaults, NoMemoryInAnyCallIsAnErrorAndLeavesNothing) {
-  fail_every_call(out_of_memory, {ENOMEM, EIO}, true);
-}
+TEST_F(CudaFaults, NoMemoryInAnyCallIsAnErrorAndLeavesNothing) { fail_every_call(out_of_memory, {ENOMEM, EIO}, true); }
 
 TEST_F(CudaFaults, ContextLostInAnyCallIsAnErrorAndTheNextEngineWorks) {
   fail_every_call(ecc_uncorrectable, {EIO}, false);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A step of one token a sequence is one graph, recorded once and repeated; and what happens where it cannot be. Simulated.
+// A step of one token a sequence is one graph, recorded once and repeated; and what happens where it cannot be.
+// Simulated.
 #include <cerrno>
 #include <map>
 

@@ -34,7 +34,8 @@ class CudaBest : public test::Operations {
       std::ranges::stable_sort(order, [&](int32_t a, int32_t b) { return row[a] > row[b]; });
       for (size_t i = 0; i < count; i++) {
         const Candidate& one = found[r * count + i];
-        ASSERT_EQ(one.token, i < order.size() ? order[i] : -1) << columns << " best " << count << " row " << r << " " << i;
+        ASSERT_EQ(one.token, i < order.size() ? order[i] : -1)
+            << columns << " best " << count << " row " << r << " " << i;
         if (one.token >= 0) {
           ASSERT_EQ(one.logit, row[one.token]);
         }
@@ -72,7 +73,8 @@ TEST_P(CudaBest, ImpossibleTokensAreNoneAndUnsoundRowsAreLeftToTheHost) {
   expect_best(3, 5000, logits, 5);
   std::fill_n(logits.begin(), 5000, -infinity);
   expect_best(3, 5000, logits, 5);
-  for (const float wrong : {infinity, std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN()}) {
+  for (const float wrong :
+       {infinity, std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN()}) {
     logits[5000 + 4321] = wrong;
     const std::vector<Candidate> found = find(3, 5000, logits, 5);
     EXPECT_EQ(found[5].token, -1);

@@ -2,41 +2,16 @@
 // Products and embeddings of every weight type against sums in double precision, over shapes that fit no warp.
 #include <algorithm>
 
-#include "backend/cpu/dequantize.hpp"
 #include "cuda/operations.hpp"
 #include "cuda/packed.hpp"
-#include "support/random_weights.hpp"
 
 namespace llmos::core {
 namespace {
 
 using test::Floats;
 
-struct Weight {
-  Weight(TensorType type, size_t rows, size_t columns, std::mt19937_64& random)
-      : bytes(tensor_bytes(type, rows * columns)), floats(rows * columns) {
-    test::fill_random(type, bytes, random);
-    view.type = type;
-    view.shape = {columns, rows, 1, 1};
-    view.data = bytes.data();
-    dequantize(type, view.data, floats.size(), floats.data());
-  }
-  std::vector<std::byte> bytes;
-  Floats floats;
-  TensorView view;
-};
-
-// The product, and the size of what it is a sum of.
-std::pair<double, double> exact(const Weight& weight, const Floats& x, size_t token, size_t row) {
-  const size_t columns = weight.view.columns();
-  double sum = 0, size = 0;
-  for (size_t i = 0; i < columns; i++) {
-    const double product = double{weight.floats[row * columns + i]} * x[token * columns + i];
-    sum += product;
-    size += std::fabs(product);
-  }
-  return {sum, size};
-}
+using test::exact;
+using test::Weight;
 
 void expect_product(const Floats& found, const Weight& weight, const Floats& x, const Floats& bias,
                     const std::string& what) {

@@ -28,9 +28,7 @@ TEST_F(CudaStories, WriteTheKnownTextByteForByte) {
   EXPECT_TRUE(expected.starts_with(begun)) << begun;
 }
 
-TEST_F(CudaStories, FirstLogitsAreTheKnownOnes) {
-  test::expect_first_logits(stories("F32", on_cuda()));
-}
+TEST_F(CudaStories, FirstLogitsAreTheKnownOnes) { test::expect_first_logits(stories("F32", on_cuda())); }
 
 // The stated bound on logits (which lie between about -20 and 20) beside the CPU's portable kernels: 0.02, what keys
 // and values in half precision cost when sums come in another order. The CPU quantises activations to bytes where the
@@ -53,6 +51,35 @@ TEST_F(CudaStories, LogitsOfAPromptAreTheCpus) {
 
 TEST_F(CudaStories, BatchOfSessionsWritesWhatEachWritesAlone) {
   test::expect_batch_as_alone(stories("F32", on_cuda()), 10);
+}
+
+// Enough sessions for tensor cores, whose halves must have their place before the step is recorded.
+TEST_F(CudaStories, ManySessionsGoThroughTensorCoresInOneGraph) {
+  EngineOptions options = on_cuda(64);
+  options.cache_bytes = 1 << 20;
+  const auto engine = stories("F16", options);
+  const std::string alone = test::write(engine, "Once upon a time", 5);
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::vector<Session*> batch;
+  for (int i = 0; i < 18; i++) {
+    sessions.push_back(std::make_unique<Session>(engine));
+    sessions.back()->start("Once upon a time", test::greedy(5));
+    batch.push_back(sessions.back().get());
+  }
+  std::vector<std::string> together(batch.size());
+  const auto step = [&] {
+    Session::advance(batch);
+    for (size_t i = 0; i < batch.size(); i++) together[i] += batch[i]->next()->text;
+  };
+  step();
+  fake_cuda::take_calls();
+  fake_cuda::take_launches();
+  for (int i = 0; i < 4; i++) step();
+  const auto calls = fake_cuda::take_calls(), launches = fake_cuda::take_launches();
+  EXPECT_EQ(std::count(calls.begin(), calls.end(), "cuStreamBeginCapture_v2"), 1);
+  EXPECT_EQ(std::count(calls.begin(), calls.end(), "cuGraphLaunch"), 4);
+  EXPECT_GT(std::count(launches.begin(), launches.end(), "llmos_multiply_tiles_f16"), 4 * 5 * 4);
+  EXPECT_EQ(together, std::vector<std::string>(batch.size(), alone));
 }
 
 TEST_F(CudaStories, PromptReadInPiecesGivesTheSameLogits) {

@@ -51,12 +51,14 @@ struct Fault {
 };
 
 struct Driver {
+  Driver() { memory.set_capacity(settings.memory); }
+
   std::mutex mutex;
   Settings settings;
   std::vector<Fault> faults;
   std::vector<Fault> later;
   bool happened = false, initialised = false;
-  std::vector<std::string> calls;
+  std::vector<std::string> calls, launches;
   size_t operations = 0, downloaded = 0, left_behind = 0;
   std::vector<std::string> violations;
 
@@ -117,8 +119,8 @@ struct Call {
   Result result;
 };
 
-// Calls that wait, or may wait inside the driver, must not come from a thread that captures (in the mode "this thread").
-// They fail and spoil the capture.
+// Calls that wait, or may wait inside the driver, must not come from a thread that captures (in the mode "this
+// thread"). They fail and spoil the capture.
 Result refuse_while_capturing() {
   Result result = success;
   for (Stream* stream : driver().streams)
@@ -221,6 +223,7 @@ void reset(const Settings& settings) {
   d.faults.clear();
   d.later.clear();
   d.calls.clear();
+  d.launches.clear();
   d.violations.clear();
   d.happened = false;
   d.operations = d.downloaded = d.left_behind = 0;
@@ -239,6 +242,7 @@ void fault_later(size_t nth, Result code) {
 
 bool fault_happened() { return driver().happened; }
 std::vector<std::string> take_calls() { return std::exchange(driver().calls, {}); }
+std::vector<std::string> take_launches() { return std::exchange(driver().launches, {}); }
 size_t operations() { return driver().operations; }
 size_t downloaded() { return driver().downloaded; }
 size_t left_behind() { return driver().left_behind; }
@@ -573,6 +577,7 @@ Result cuLaunchKernel(FunctionHandle function, unsigned grid_x, unsigned grid_y,
   const auto arguments = std::make_shared<std::vector<char>>(first, first + kernel->argument_bytes);
   return submit(stream, [=] {
     try {
+      driver().launches.emplace_back(kernel->name);
       simt::launch(
           {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, [&] { kernel->run(arguments->data()); },
           driver().settings.schedule);

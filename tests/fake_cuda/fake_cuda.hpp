@@ -42,6 +42,8 @@ FAKE_CUDA_API bool fault_happened();
 
 // The calls since reset() or since this was last asked, in order.
 FAKE_CUDA_API std::vector<std::string> take_calls();
+// The names of kernels that streams ran since reset() or since this was last asked.
+FAKE_CUDA_API std::vector<std::string> take_launches();
 FAKE_CUDA_API size_t operations();  // carried out by streams since reset()
 FAKE_CUDA_API size_t downloaded();  // bytes copied to the host since reset()
 

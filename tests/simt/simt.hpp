@@ -92,6 +92,36 @@ Value shuffle(unsigned mask, Value value, unsigned from, const Site& site) {
   return result;
 }
 
+// The twin of mma.m16n8k16 with halves: all lanes of a warp give their parts of a and b and get their sums. Sums of
+// floats in the order of the columns; a GPU's are of about that precision, in an order of its own.
+template <typename ToFloat>
+void multiply_16x8x16(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const ToFloat& to_float,
+                      const Site& site) {
+  const unsigned group = here().lane / 4, pair = here().lane % 4 * 2;
+  float rows[2][16], columns[2][16];
+  const auto unpack = [&](uint32_t word, float* to) {
+    to[0] = to_float(static_cast<uint16_t>(word));
+    to[1] = to_float(static_cast<uint16_t>(word >> 16));
+  };
+  Slots slots = exchange(0xffffffffu, &a, sizeof a, site);
+  for (unsigned t = 0; t < 4; t++)
+    for (unsigned i = 0; i < 4; i++) {
+      uint32_t word;
+      std::memcpy(&word, slots[group * 4 + t] + i * 4, sizeof word);
+      unpack(word, rows[i % 2] + t * 2 + i / 2 * 8);
+    }
+  slots = exchange(0xffffffffu, &b, sizeof b, site);
+  for (unsigned n = 0; n < 2; n++)
+    for (unsigned t = 0; t < 4; t++)
+      for (unsigned i = 0; i < 2; i++) {
+        uint32_t word;
+        std::memcpy(&word, slots[(pair + n) * 4 + t] + i * 4, sizeof word);
+        unpack(word, columns[n] + t * 2 + i * 8);
+      }
+  for (unsigned i = 0; i < 4; i++)
+    for (unsigned k = 0; k < 16; k++) sums[i] += rows[i / 2][k] * columns[i % 2][k];
+}
+
 inline unsigned ballot(unsigned mask, bool predicate, const Site& site) {
   const Slots slots = exchange(mask, &predicate, sizeof predicate, site);
   unsigned result = 0;

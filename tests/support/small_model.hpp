@@ -31,8 +31,8 @@ inline constexpr SmallArchitecture small_architectures[] = {
     {.name = "gemma3", .head_norms = true, .post_norms = true, .head_size = 32, .window = 9, .layers = 7},
 };
 
-// Models of different seeds differ in weights, those of different `words` in their vocabulary, too. `size` is that of the
-// output norm's weights.
+// Models of different seeds differ in weights, those of different `words` in their vocabulary, too. `size` is that of
+// the output norm's weights.
 inline GgufWriter small_model(uint64_t seed = 1, uint32_t words = 64, float size = 1,
                               const SmallArchitecture& architecture = {}) {
   constexpr uint32_t width = 64, hidden = 128, heads = 4, kv_heads = 2, bytes = 256, specials = 3;

@@ -48,9 +48,7 @@ TEST_F(Stories, FloatFilesWriteTheKnownTextByteForByte) {
     }
 }
 
-TEST_F(Stories, FirstLogitsAreTheKnownOnes) {
-  test::expect_first_logits(stories("F32"));
-}
+TEST_F(Stories, FirstLogitsAreTheKnownOnes) { test::expect_first_logits(stories("F32")); }
 
 // The stated errors of quantised files: the cosine of their logits with those of the F32 file, over a text.
 TEST_F(Stories, QuantisedFilesKeepTheirStatedLogitError) {

@@ -19,6 +19,7 @@ inline constexpr unsigned lane_components = 8;  // of a head that a lane attends
 inline constexpr unsigned most_head_size = warp_lanes * lane_components;
 inline constexpr unsigned cache_block = 32;  // components that share a scale in a Q8_0 cache
 inline constexpr unsigned best_part = 4096;  // logits that a block takes the best of
+inline constexpr unsigned tile_rows = 64, tile_tokens = 64, tile_columns = 128;  // of a product by tensor cores
 
 // ---- Weights ----
 
@@ -52,6 +53,21 @@ struct MultiplyArguments {
   uint32_t columns, tokens, x_stride;
   uint32_t rows;   // of all products, or of one when gated
   uint32_t gated;  // 0, or 1 + the activation's number
+};
+
+// Activations in half precision: a token's are halves times its scale. Rows of halves are whole tiles.
+struct HalveArguments {
+  const float* x;
+  uint16_t* halves;
+  float* scales;
+  uint32_t columns, x_stride, half_stride;
+};
+
+struct TilesArguments {
+  MultiplyArguments multiply;  // x is not read
+  const uint16_t* halves;
+  const float* scales;
+  uint32_t half_stride;
 };
 
 // ---- Rows of activations ----

@@ -39,6 +39,24 @@ DEVICE uint4 cached16(const unsigned char* p) { return *reinterpret_cast<const u
 DEVICE uint2 cached8(const unsigned char* p) { return *reinterpret_cast<const uint2*>(p); }
 DEVICE float4 load_floats(const float* p) { return __ldg(reinterpret_cast<const float4*>(p)); }
 
+// sums += a (16 x 16 halves) times b (16 x 8), by the tensor cores of a warp. Lane l, with g = l / 4 and t = l % 4 * 2,
+// gives rows g and g + 8 of a, columns t, t + 1 and t + 8, t + 9 (a[0] and a[2] of row g, a[1] and a[3] of g + 8), and
+// those columns of token g of b. It gets sums (g, t), (g, t + 1), (g + 8, t), (g + 8, t + 1).
+DEVICE void multiply_halves(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+#pragma unroll
+  for (int i = 0; i < 2; i++)
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[2 * i]), "r"(a[2 * i + 1]), "r"(b[i]));
+#endif
+}
+
 }  // namespace llmos::cuda
 
 #else
@@ -72,6 +90,10 @@ inline uint4 cached16(const unsigned char* p) { return simt::load<uint4>(p); }
 inline uint2 cached8(const unsigned char* p) { return simt::load<uint2>(p); }
 inline float4 load_floats(const float* p) { return simt::load<float4>(p); }
 
+inline void multiply_halves(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  simt::multiply_16x8x16(sums, a, b, half_to_float, SIMT_SITE("mma"));
+}
+
 }  // namespace llmos::cuda
 
 #endif
@@ -90,6 +112,16 @@ DEVICE float warp_max(float value) {
   UNROLL
   for (int bits = 16; bits; bits >>= 1) value = fmaxf(value, __shfl_xor_sync(all_lanes, value, bits));
   return value;
+}
+
+// The largest of a block, in every thread. All threads call it, once in a kernel.
+DEVICE float block_max(float value) {
+  SHARED(float, parts, warp_lanes);
+  value = warp_max(value);
+  if (threadIdx.x % warp_lanes == 0) parts[threadIdx.x / warp_lanes] = value;
+  __syncthreads();
+  const unsigned warps = blockDim.x / warp_lanes, lane = threadIdx.x % warp_lanes;
+  return warp_max(lane < warps ? parts[lane] : 0.0f);
 }
 
 // The sum over a block, in every thread. All threads call it, once in a kernel.

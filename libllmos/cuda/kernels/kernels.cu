@@ -5,6 +5,7 @@
 #include "cuda/kernels/list.hpp"
 #include "cuda/kernels/multiply.cuh"
 #include "cuda/kernels/rows.cuh"
+#include "cuda/kernels/tiles.cuh"
 
 namespace llmos::cuda {
 
@@ -15,6 +16,10 @@ namespace llmos::cuda {
     multiply<Unit, many_tokens, many_tokens_rows>(arguments);                                                        \
   }
 LLMOS_CUDA_TYPES(DEFINE_TYPE)
+
+#define DEFINE_TILES(type, Unit) \
+  KERNEL(multiply_tiles_##type, multiply_threads, TilesArguments) { multiply_tiles<Unit>(arguments); }
+LLMOS_CUDA_TILE_TYPES(DEFINE_TILES)
 
 #define DEFINE_ROWS(name, threads, Arguments) \
   KERNEL(name, threads, Arguments) { name(arguments); }

@@ -14,27 +14,47 @@
   USE(q5_k, UnitQ5_K)         \
   USE(q6_k, UnitQ6_K)
 
+// Those whose weights keep their digits as halves.
+#define LLMOS_CUDA_TILE_TYPES(USE) \
+  USE(f16, UnitF16)                \
+  USE(q4_0, UnitQ4_0)              \
+  USE(q5_0, UnitQ5_0)              \
+  USE(q8_0, UnitQ8_0)              \
+  USE(q4_k, UnitQ4_K)              \
+  USE(q5_k, UnitQ5_K)              \
+  USE(q6_k, UnitQ6_K)
+
 // Those that every type has, in this order: see kernel_for() in cuda_backend.cpp.
 #define LLMOS_CUDA_KERNELS_OF_TYPE(USE, type)                   \
   USE(embed_##type, row_threads, EmbedArguments)                \
   USE(multiply_one_##type, multiply_threads, MultiplyArguments) \
   USE(multiply_many_##type, multiply_threads, MultiplyArguments)
 
-#define LLMOS_CUDA_ROW_KERNELS(USE)            \
-  USE(norm, row_threads, NormArguments)        \
-  USE(rotate, row_threads, RotateArguments)    \
-  USE(gate, row_threads, GateArguments)        \
-  USE(add, row_threads, AddArguments)          \
-  USE(soft_cap, row_threads, SoftCapArguments) \
-  USE(gather, row_threads, GatherArguments)    \
-  USE(store_f16, row_threads, StoreArguments)  \
-  USE(store_q8_0, row_threads, StoreArguments) \
+#define LLMOS_CUDA_ROW_KERNELS(USE)               \
+  USE(norm, row_threads, NormArguments)           \
+  USE(rotate, row_threads, RotateArguments)       \
+  USE(gate, row_threads, GateArguments)           \
+  USE(add, row_threads, AddArguments)             \
+  USE(soft_cap, row_threads, SoftCapArguments)    \
+  USE(gather, row_threads, GatherArguments)       \
+  USE(store_f16, row_threads, StoreArguments)     \
+  USE(store_q8_0, row_threads, StoreArguments)    \
   USE(best_of_logits, row_threads, BestArguments) \
-  USE(best_of_keys, row_threads, BestArguments)
+  USE(best_of_keys, row_threads, BestArguments)   \
+  USE(halve, row_threads, HalveArguments)
 
 #define LLMOS_CUDA_ATTEND_KERNELS(USE)             \
   USE(attend_f16, attend_threads, AttendArguments) \
   USE(attend_q8_0, attend_threads, AttendArguments)
+
+#define LLMOS_CUDA_TILE_KERNELS(USE)                         \
+  USE(multiply_tiles_f16, multiply_threads, TilesArguments)  \
+  USE(multiply_tiles_q4_0, multiply_threads, TilesArguments) \
+  USE(multiply_tiles_q5_0, multiply_threads, TilesArguments) \
+  USE(multiply_tiles_q8_0, multiply_threads, TilesArguments) \
+  USE(multiply_tiles_q4_k, multiply_threads, TilesArguments) \
+  USE(multiply_tiles_q5_k, multiply_threads, TilesArguments) \
+  USE(multiply_tiles_q6_k, multiply_threads, TilesArguments)
 
 #define LLMOS_CUDA_KERNELS(USE)         \
   LLMOS_CUDA_KERNELS_OF_TYPE(USE, f32)  \
@@ -46,5 +66,6 @@
   LLMOS_CUDA_KERNELS_OF_TYPE(USE, q4_k) \
   LLMOS_CUDA_KERNELS_OF_TYPE(USE, q5_k) \
   LLMOS_CUDA_KERNELS_OF_TYPE(USE, q6_k) \
+  LLMOS_CUDA_TILE_KERNELS(USE)          \
   LLMOS_CUDA_ROW_KERNELS(USE)           \
   LLMOS_CUDA_ATTEND_KERNELS(USE)
