@@ -43,7 +43,9 @@ void Child::tell(int64_t value) { send(out_, value); }
 
 // The child inherits what failed in the parent.
 static int failures() {
-  const auto& result = *testing::UnitTest::GetInstance()->current_test_info()->result();
+  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+  if (!test) return 0;  // a benchmark
+  const auto& result = *test->result();
   int count = 0;
   for (int i = 0; i < result.total_part_count(); i++) count += result.GetTestPartResult(i).failed();
   return count;
