@@ -64,27 +64,27 @@ std::vector<Request> read_trace(const Replay& replay) {
 void sleep_until(Clock::time_point when) { std::this_thread::sleep_until(when); }
 
 // Asks for a turn, or goes on: with what is left to do as its cost.
-void turn(const Lane& lane, unsigned long number, const Request& request, double left, double used,
+void turn(const Lane& lane, unsigned long number, double deadline, double left, double used,
           Clock::time_point arrived) {
   auto args = guest::sized<llmos_lane_turn>();
-  const double until = request.deadline - Seconds(Clock::now() - arrived).count();
+  const double until = deadline - Seconds(Clock::now() - arrived).count();
   args.cost_ns = static_cast<uint64_t>(left * 1e9);
   args.deadline_ns = static_cast<uint64_t>(std::max(until, 1e-6) * 1e9);
   args.used_ns = static_cast<uint64_t>(used * 1e9);
   if (guest::command(lane.fd(), number, args)) guest::throw_errno("a turn");
 }
 
-void serve(const TestDevice& device, Request& request, Clock::time_point start, double step) {
+void serve(const TestDevice& device, Request& request, Clock::time_point start, double deadline) {
   const auto arrived = start + std::chrono::duration_cast<Clock::duration>(Seconds(request.arrival));
   sleep_until(arrived);
   const Lane lane(device);
-  turn(lane, LLMOS_LANE_ACQUIRE, request, request.demand, 0, arrived);
+  turn(lane, LLMOS_LANE_ACQUIRE, deadline, request.demand, 0, arrived);
   request.wait = Seconds(Clock::now() - arrived).count();
   for (double left = request.demand; left > 0;) {
-    const double now = std::min(left, step);
+    const double now = std::min(left, kStep);
     std::this_thread::sleep_for(Seconds(now));
     left -= now;
-    if (left > 0) turn(lane, LLMOS_LANE_YIELD, request, left, now, arrived);
+    if (left > 0) turn(lane, LLMOS_LANE_YIELD, deadline, left, now, arrived);
   }
   lane.release();
   request.response = Seconds(Clock::now() - arrived).count();
@@ -107,11 +107,13 @@ nlohmann::ordered_json outcome(const std::vector<Request>& requests) {
           {"late_percent", 100 * late / count}};
 }
 
-nlohmann::ordered_json run(std::vector<Request> requests, double step) {
+// `deadline`: one for all, in place of their own.
+nlohmann::ordered_json run(std::vector<Request> requests, double deadline = 0) {
   const TestDevice device("bench");
   std::vector<std::thread> threads;
   const auto start = Clock::now() + std::chrono::milliseconds(200);
-  for (Request& request : requests) threads.emplace_back([&, step] { serve(device, request, start, step); });
+  for (Request& request : requests)
+    threads.emplace_back([&] { serve(device, request, start, deadline ? deadline : request.deadline); });
   for (std::thread& thread : threads) thread.join();
   return outcome(requests);
 }
@@ -122,19 +124,18 @@ nlohmann::ordered_json replay_trace(const Replay& replay) {
   const guest::Setting slice(guest::lanes_dir + "slice_us", "20000");
   const std::vector<Request> requests = read_trace(replay);
   nlohmann::ordered_json json;
-  json["fair"] = run(requests, kStep);  // the module's default
+  json["fair"] = run(requests);  // the module's default
   if (!guest::have_policies()) return json;
   {
     const guest::Policy policy("shortest");
     policy.set("knobs", guest::bytes_of(0) + guest::bytes_of(0));  // no ageing
     policy.open_gate();
-    json["shortest"] = run(requests, kStep);
-    policy.set("knobs", guest::bytes_of(1'000'000) + guest::bytes_of(0));  // a thousandfold: by arrival, to the end
-    json["fifo"] = run(requests, 3600);
+    json["shortest"] = run(requests);
   }
   const guest::Policy policy("deadline");
   policy.open_gate();
-  json["deadline"] = run(requests, kStep);
+  json["deadline"] = run(requests);
+  json["fifo"] = run(requests, 3600);  // of equal deadlines, who came first has the earliest
   return json;
 }
 

@@ -14,9 +14,8 @@
 #   --load X        of that time per time in which they arrive (default 0.9)
 #   --json          the results as JSON
 #
-# The work of a request is sleep, in steps of 20 ms with a report after each; first come first served has one step for all of
-# it, and so fewer reports. Times under emulation are simulated: only ratios between them mean anything, and the output says
-# so.
+# The work of a request is sleep, in steps of 20 ms with a report after each. Times under emulation are simulated: only ratios
+# between them mean anything, and the output says so.
 
 bench_usage() { sed -n '/^# usage:/,/^$/s/^# \{0,1\}//p' "$folder/$name.sh"; }
 
