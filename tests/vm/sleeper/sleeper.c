@@ -75,8 +75,10 @@ static int __init sleeper_init(void)
 
 	if (ret)
 		return ret;
-	ret = ftrace_set_filter(&ops, function, strlen(function), 1);
-	return ret ?: register_ftrace_function(&ops);
+	ret = ftrace_set_filter(&ops, function, strlen(function), 1) ?: register_ftrace_function(&ops);
+	if (ret)
+		ftrace_free_filter(&ops);
+	return ret;
 }
 
 static void __exit sleeper_exit(void)
@@ -86,6 +88,7 @@ static void __exit sleeper_exit(void)
 		msleep(20);	/* who has left the counter still has to return */
 	} while (atomic_read(&sleeping));
 	msleep(20);
+	ftrace_free_filter(&ops);
 }
 
 module_init(sleeper_init);
