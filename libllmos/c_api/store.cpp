@@ -9,10 +9,12 @@ using namespace llmos::core;
 
 namespace {
 
-Store& of(llmos_store* store) {
+const std::shared_ptr<Store>& shared(const llmos_store* store) {
   need(store, "store");
-  return *store->store;
+  return store->store;
 }
+
+Store& of(const llmos_store* store) { return *shared(store); }
 
 std::string name_of(const char* name) {
   need(name, "name");
@@ -56,10 +58,7 @@ int llmos_store_open(int which, llmos_store** store) {
 void llmos_store_close(llmos_store* store) { delete store; }
 
 int llmos_store_kind(const llmos_store* store) {
-  return guarded([&] {
-    need(store, "store");
-    return store->store->kind();
-  });
+  return guarded([&] { return of(store).kind(); });
 }
 
 int llmos_store_query(llmos_store* store, struct llmos_query* query) {
@@ -70,7 +69,8 @@ int llmos_store_load(llmos_store* store, const char* path, const llmos_model_opt
   return guarded([&] {
     need(path, "path");
     need(model, "model");
-    *model = handle(load(of(store), path, options_of(options)), store->store);
+    const auto& used = shared(store);
+    *model = handle(load(*used, path, options_of(options)), used);
   });
 }
 
@@ -108,7 +108,8 @@ void llmos_writer_close(llmos_writer* writer) { delete writer; }
 int llmos_model_open(llmos_store* store, const char* name, llmos_model** model) {
   return guarded([&] {
     need(model, "model");
-    *model = handle(of(store).open(name_of(name)), store->store);
+    const auto& used = shared(store);
+    *model = handle(used->open(name_of(name)), used);
   });
 }
 
