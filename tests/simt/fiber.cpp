@@ -102,6 +102,11 @@ Stacks::Stacks(size_t count) : count_(count) {
   for (size_t i = 0; i < count; i++) mprotect(memory_ + i * step, guard, PROT_NONE);
 }
 
-Stacks::~Stacks() { munmap(memory_, count_ * step); }
+Stacks::~Stacks() {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(memory_, count_ * step);  // frames' marks would outlive the mapping, and mean its next user
+#endif
+  munmap(memory_, count_ * step);
+}
 
 }  // namespace simt

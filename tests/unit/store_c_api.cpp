@@ -65,9 +65,10 @@ TEST_F(CApi, refuses_what_a_newer_program_says_and_it_does_not_know) {
 
 TEST_F(CApi, refuses_a_struct_without_its_size) {
   struct llmos_model_stat stat {};
-  load("model");
+  llmos_model* model = load("model");
   EXPECT_EQ(llmos_store_stat(store_, "model", &stat), -EINVAL);
   EXPECT_NE(std::string(llmos_last_error()).find("size"), std::string::npos) << llmos_last_error();
+  llmos_model_close(model);
 }
 
 TEST_F(CApi, refuses_unknown_flags) {
