@@ -34,6 +34,17 @@ typedef struct llmos_session llmos_session;
  * Needs the kernel module (ENODEV). */
 #define LLMOS_ENGINE_SHARE	(1U << 1)
 
+/* Of a CUDA device: layers that run there, the model's last ones; those before them
+ * run on the host, where `threads` and `kernels` are about them. */
+#define LLMOS_LAYERS_ALL	0
+#define LLMOS_LAYERS_AUTO	(-1)	/* as many as it has free memory for, cache and activations included */
+
+#define LLMOS_WEIGHTS_STAGED	0	/* copied to the device */
+/* Used where the model lies, over the bus, as far as a device's kernels can: F32, F16 and
+ * BF16 with rows of whole 16 bytes; other weights are copied. For devices that share the
+ * host's memory, and models that do not fit. ENOTSUP where the device cannot. */
+#define LLMOS_WEIGHTS_IN_PLACE	1
+
 /* Zero everything, set size to sizeof() and then what is to differ. */
 typedef struct llmos_engine_options {
 	size_t size;
@@ -45,6 +56,8 @@ typedef struct llmos_engine_options {
 	uint32_t batch_tokens;	/* that go through the layers at once; 0: 512 */
 	uint64_t context;	/* tokens a session can hold; 0: as trained, at most 4096 */
 	uint64_t cache_bytes;	/* for all sessions together; 0: four full contexts */
+	int32_t device_layers;	/* LLMOS_LAYERS_*, or how many; more than there are: all */
+	uint32_t weights;	/* LLMOS_WEIGHTS_* */
 } llmos_engine_options;
 
 typedef struct llmos_engine_info {
@@ -57,6 +70,8 @@ typedef struct llmos_engine_info {
 	uint64_t context;	/* tokens a session can hold */
 	uint64_t trained_context;
 	uint64_t cache_bytes;
+	uint64_t device_layers;	/* that run on the device; the others run on the host */
+	uint64_t device_bytes;	/* of the device's own memory that the engine has; 0 for the CPU */
 } llmos_engine_info;
 
 /*

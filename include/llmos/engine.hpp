@@ -19,21 +19,29 @@ namespace llmos {
 
 enum class CacheType : uint32_t { f16 = LLMOS_CACHE_F16, q8_0 = LLMOS_CACHE_Q8_0 };
 
+// Instead of a number of layers.
+inline constexpr int all_layers = LLMOS_LAYERS_ALL, auto_layers = LLMOS_LAYERS_AUTO;
+
+enum class Weights : uint32_t { staged = LLMOS_WEIGHTS_STAGED, in_place = LLMOS_WEIGHTS_IN_PLACE };
+
 struct EngineOptions {
   std::string device = "cpu";  // or "cuda:0", …
   unsigned threads = 0;        // 0: one per CPU this process may use
   uint64_t context = 0;        // tokens a session can hold; 0: as trained, at most 4096
   uint64_t cache_bytes = 0;    // for all sessions together; 0: four full contexts
   CacheType cache_type = CacheType::f16;
-  unsigned batch_tokens = 0;  // that go through the layers at once; 0: 512
-  bool pin = false;           // bind each worker thread to one CPU
-  bool device_share = false;  // take turns with other engines on this device; needs the kernel module
-  std::string kernels = {};   // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best it has
+  unsigned batch_tokens = 0;          // that go through the layers at once; 0: 512
+  bool pin = false;                   // bind each worker thread to one CPU
+  bool device_share = false;          // take turns with other engines on this device; needs the kernel module
+  std::string kernels = {};           // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best it has
+  int device_layers = all_layers;     // of a CUDA device: layers that run there, the last ones, or auto_layers
+  Weights weights = Weights::staged;  // of a CUDA device
 };
 
 struct EngineInfo {
   std::string architecture, device;
   uint64_t layers = 0, width = 0, vocabulary = 0, context = 0, trained_context = 0, cache_bytes = 0;
+  uint64_t device_layers = 0, device_bytes = 0;
 };
 
 // How a text is continued; the defaults are llama.cpp's.
@@ -166,6 +174,8 @@ class Engine {
     c.batch_tokens = options.batch_tokens;
     c.context = options.context;
     c.cache_bytes = options.cache_bytes;
+    c.device_layers = options.device_layers;
+    c.weights = static_cast<uint32_t>(options.weights);
     llmos_engine* engine = nullptr;
     detail::check(llmos_engine_open(model.handle(), &c, &engine));
     handle_.reset(engine);
@@ -175,7 +185,8 @@ class Engine {
     llmos_engine_info c{};
     c.size = sizeof(c);
     detail::check(llmos_engine_info_get(handle(), &c));
-    return {c.architecture, c.device, c.layers, c.width, c.vocabulary, c.context, c.trained_context, c.cache_bytes};
+    return {c.architecture, c.device,          c.layers,      c.width,         c.vocabulary,
+            c.context,      c.trained_context, c.cache_bytes, c.device_layers, c.device_bytes};
   }
 
   Session session() const {

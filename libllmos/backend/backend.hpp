@@ -7,11 +7,13 @@
 // lock makes sure that one thread at a time calls it. Everything may throw Failure (ENOMEM, EIO).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +25,21 @@
 namespace llmos::core {
 
 using Memory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
+
+// Memory as it is asked for, block by block.
+struct Demand {
+  size_t bytes = 0, blocks = 0;
+
+  void add(size_t block) {
+    bytes += std::max<size_t>(block, 1);
+    blocks++;
+  }
+  Demand& operator+=(const Demand& more) {
+    bytes += more.bytes;
+    blocks += more.blocks;
+    return *this;
+  }
+};
 
 // Row-major floats in the backend's memory, without gaps.
 struct Matrix {
@@ -73,6 +90,13 @@ struct Batch {
   std::span<const uint32_t> outputs;
 };
 
+// The largest step to come.
+struct StepSizes {
+  size_t tokens;
+  size_t columns;  // of the widest weight
+  size_t pages;    // of the cache, of all sequences together
+};
+
 struct AttentionOptions {
   size_t heads;  // of the query
   float scale;
@@ -88,8 +112,23 @@ class Backend {
   virtual std::string kernel_device() const { return "cpu"; }  // its id where the kernel module lists devices
 
   virtual Memory allocate(size_t bytes) = 0;  // zeroed, aligned to 64 bytes or more
-  // Weights of so many bytes are to come; ENOMEM when the device cannot take them, before anything is copied.
+
+  // How much more this backend's memory can take; nothing where weights lie in the host's memory. A block of `bytes`
+  // takes up to `unit` more.
+  struct Room {
+    size_t bytes, unit;
+  };
+  virtual std::optional<Room> room() const { return std::nullopt; }
+  // What adopt() takes of it for a weight, and reserve() for steps: in as many blocks, all bytes included.
+  virtual size_t weight_bytes(const TensorView& /*weight*/) const { return 0; }
+  virtual Demand step_demand(const StepSizes& /*sizes*/) const { return {}; }
+
+  // Weights are to come that lie in these bytes, which outlive the backend.
+  virtual void offer(std::span<const std::byte> /*file*/) {}
+  // Weights are to come that take so many bytes: one block for all of them. ENOMEM, before anything is copied.
   virtual void expect(size_t /*weight_bytes*/) {}
+  // Steps up to these sizes take no more memory from now on.
+  virtual void reserve(const StepSizes& /*sizes*/) {}
   // A weight where this backend can use it: on the CPU the very same bytes, which must outlive the backend; elsewhere a
   // copy on the device that the backend keeps, in a layout of its own. Of the result only the backend reads the data.
   virtual TensorView adopt(const TensorView& weight) = 0;
@@ -151,10 +190,11 @@ class Awake {
 };
 
 struct BackendOptions {
-  std::string device = "cpu";  // or "cuda:0", …
-  unsigned threads = 0;        // 0: one per CPU this process may use
-  bool pin = false;            // bind worker threads to CPUs
-  std::string kernels;         // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best this CPU has
+  std::string device = "cpu";     // or "cuda:0", …
+  bool weights_in_place = false;  // of a CUDA device: where its kernels can, they read weights in the host's memory
+  unsigned threads = 0;           // 0: one per CPU this process may use
+  bool pin = false;               // bind worker threads to CPUs
+  std::string kernels;            // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best this CPU has
   std::span<const std::byte> cuda_image;  // kernels for CUDA devices; empty: those of this build
 };
 

@@ -39,6 +39,13 @@ std::optional<PreparedIndex> index_of(llmos_model& model) {
   return find_index(*model.store, *model.model);
 }
 
+size_t to_layers(int32_t layers) {
+  if (layers == LLMOS_LAYERS_ALL) return all_layers;
+  if (layers == LLMOS_LAYERS_AUTO) return fitting_layers;
+  if (layers < 0) fail(EINVAL, "{} layers on the device were asked for; -1 (as many as fit) is the least", layers);
+  return static_cast<size_t>(layers);
+}
+
 EngineOptions to_options(const llmos_engine_options* given) {
   EngineOptions options;
   if (!given) return options;
@@ -47,6 +54,9 @@ EngineOptions to_options(const llmos_engine_options* given) {
   if (c.kernels) options.backend.kernels = c.kernels;
   if (c.flags & ~(LLMOS_ENGINE_PIN | LLMOS_ENGINE_SHARE)) fail(EINVAL, "the engine flags {:#x} are not all known", c.flags);
   if (c.cache_type > LLMOS_CACHE_Q8_0) fail(EINVAL, "there is no cache type {}", c.cache_type);
+  if (c.weights > LLMOS_WEIGHTS_IN_PLACE) fail(EINVAL, "there is no way {} to use weights", c.weights);
+  options.backend.weights_in_place = c.weights == LLMOS_WEIGHTS_IN_PLACE;
+  options.device_layers = to_layers(c.device_layers);
   options.backend.threads = c.threads;
   options.backend.pin = c.flags & LLMOS_ENGINE_PIN;
   options.device_share = c.flags & LLMOS_ENGINE_SHARE;
@@ -102,7 +112,9 @@ int llmos_engine_info_get(llmos_engine* engine, llmos_engine_info* info) {
     c.vocabulary = from.config().vocabulary;
     c.context = from.context();
     c.trained_context = from.config().context;
-    c.cache_bytes = from.cache().capacity() * from.cache().layout().page_bytes();
+    c.cache_bytes = from.cache_bytes();
+    c.device_layers = from.placement().device_layers();
+    c.device_bytes = from.placement().demand.bytes;
     give(info, c, "info");
   });
 }

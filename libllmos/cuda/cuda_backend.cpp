@@ -23,7 +23,8 @@ uint32_t narrow(Size size) {
   return static_cast<uint32_t>(size);
 }
 
-constexpr size_t least_note = 1024;  // bytes
+constexpr size_t least_note = 1024;          // bytes
+constexpr size_t allocation_unit = 2 << 20;  // drivers hand out memory in pieces of so many bytes
 
 constexpr size_t divide_up(size_t value, size_t unit) { return (value + unit - 1) / unit; }
 
@@ -56,6 +57,11 @@ Kernel kernel_for(TensorType type, Use use) {
 
 constexpr size_t least_tile_tokens = 16;  // fewer fill too little of a tile
 
+// Activations for tensor cores, as halves in whole tiles, and their scales.
+size_t halves_bytes(size_t tokens, size_t columns) {
+  return tokens * (divide_up(columns, tile_columns) * tile_columns * sizeof(uint16_t) + sizeof(float));
+}
+
 std::optional<Kernel> tiles_kernel_for(TensorType type) {
   switch (type) {
 #define LLMOS_CASE(name, Unit) \
@@ -78,8 +84,10 @@ ProductArguments arguments_of(const Product& product) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int number, std::span<const std::byte> image)
-    : device_(std::make_shared<Device>(number, image)), staging_(*device_) {}
+CudaBackend::CudaBackend(int number, std::span<const std::byte> image, bool weights_in_place)
+    : device_(std::make_shared<Device>(number, image)), weights_in_place_(weights_in_place), staging_(*device_) {
+  if (weights_in_place_) Registration::check_support(*device_);
+}
 
 Memory CudaBackend::allocate(size_t bytes) {
   bytes = std::max<size_t>(bytes, 1);
@@ -91,17 +99,34 @@ Memory CudaBackend::allocate(size_t bytes) {
   return memory;
 }
 
+std::optional<Backend::Room> CudaBackend::room() const { return Room{device_->memory().free, allocation_unit}; }
+
+size_t CudaBackend::weight_bytes(const TensorView& weight) const {
+  return weights_in_place_ && lies_packed(weight) ? 0 : packed_bytes(weight);
+}
+
+void CudaBackend::offer(std::span<const std::byte> file) {
+  if (weights_in_place_) file_.emplace(device_, file);
+}
+
 void CudaBackend::expect(size_t weight_bytes) {
-  const Device::Free memory = device_->memory();
-  if (weight_bytes > memory.free)
-    fail(ENOMEM, "the model's weights take {} bytes and '{}' has {} of its {} bytes free", weight_bytes,
-         device_->name(), memory.free, memory.total);
+  if (weight_bytes == 0) return;
+  weights_.push_back(allocate(weight_bytes));
+  expected_ = {weights_.back().get(), weight_bytes};
 }
 
 TensorView CudaBackend::adopt(const TensorView& weight) {
+  TensorView adopted = weight;
+  widest_ = std::max(widest_, weight.columns());
+  if (file_ && lies_packed(weight)) {
+    adopted.data = file_->on_device(weight.data);
+    return adopted;
+  }
   const Device::Current current(*device_);
-  Memory memory = allocate(packed_bytes(weight));
-  Address to = address_of(memory.get());
+  const size_t bytes = packed_bytes(weight);
+  if (bytes > expected_.size()) expect(bytes);
+  std::byte* const place = expected_.data();
+  Address to = address_of(place);
   std::span<std::byte> filled;  // not sent yet
   const auto send = [&] {
     if (filled.empty()) return;
@@ -113,10 +138,8 @@ TensorView CudaBackend::adopt(const TensorView& weight) {
     return filled = staging_.room(want);
   });
   send();
-  TensorView adopted = weight;
-  adopted.data = memory.get();
-  weights_.push_back(std::move(memory));
-  widest_ = std::max(widest_, weight.columns());
+  adopted.data = place;
+  expected_ = expected_.subspan(bytes);
   return adopted;
 }
 
@@ -148,20 +171,47 @@ void CudaBackend::end() noexcept {
   current_.reset();
 }
 
+size_t CudaBackend::Note::room_for(size_t bytes) { return std::max(least_note, std::bit_ceil(bytes)); }
+
+void CudaBackend::Note::reserve(CudaBackend& backend, size_t bytes) {
+  if (bytes <= room_) return;
+  backend.forget_graphs();  // they read where it was
+  sent_.clear();
+  room_ = 0;
+  memory_.reset();
+  memory_ = backend.allocate(room_for(bytes));
+  room_ = room_for(bytes);
+}
+
 const void* CudaBackend::Note::put(CudaBackend& backend, const void* bytes, size_t count) {
   if (count == sent_.size() && std::memcmp(bytes, sent_.data(), count) == 0) return memory_.get();
   if (backend.recording_) fail(EINVAL, "a recorded step used something that is not in its batch");
   sent_.clear();  // until it is sent
-  if (count > room_) {
-    const size_t room = std::max(least_note, std::bit_ceil(count));
-    backend.forget_graphs();  // they read where it was
-    memory_ = backend.allocate(room);
-    room_ = room;
-  }
+  reserve(backend, count);
   backend.staging_.upload(bytes, count, address_of(memory_.get()));
   const auto* first = static_cast<const std::byte*>(bytes);
   sent_.assign(first, first + count);
   return memory_.get();
+}
+
+void CudaBackend::each_note(const StepSizes& sizes,
+                            const std::function<void(Note CudaBackend::*, size_t bytes)>& use) const {
+  use(&CudaBackend::tokens_, sizes.tokens * sizeof(int32_t));
+  use(&CudaBackend::rows_, sizes.tokens * sizeof(uint32_t));
+  use(&CudaBackend::places_, sizes.tokens * sizeof(RowPlace));
+  use(&CudaBackend::pages_, sizes.pages * sizeof(std::byte*));
+}
+
+Demand CudaBackend::step_demand(const StepSizes& sizes) const {
+  Demand demand;
+  each_note(sizes, [&](Note CudaBackend::*, size_t bytes) { demand.add(Note::room_for(bytes)); });
+  if (sizes.tokens >= least_tile_tokens) demand.add(halves_bytes(sizes.tokens, sizes.columns));
+  return demand;
+}
+
+void CudaBackend::reserve(const StepSizes& sizes) {
+  each_note(sizes, [&](Note CudaBackend::*note, size_t bytes) { (this->*note).reserve(*this, bytes); });
+  if (sizes.tokens >= least_tile_tokens) reserve_halves(sizes.tokens, sizes.columns);
 }
 
 // What the kernels read of a batch goes to its place on the device, so that the same launches serve the next one.
@@ -217,7 +267,7 @@ void CudaBackend::norm(Matrix x, const float* weight, float epsilon, Matrix out)
 }
 
 bool CudaBackend::reserve_halves(size_t tokens, size_t columns) {
-  const size_t bytes = tokens * (divide_up(columns, tile_columns) * tile_columns * sizeof(uint16_t) + sizeof(float));
+  const size_t bytes = halves_bytes(tokens, columns);
   if (bytes <= halves_bytes_) return true;
   if (recording_) return false;
   forget_graphs();  // they read where they were
@@ -423,13 +473,14 @@ void CudaBackend::read_best(Matrix logits, size_t count, const void* room, Candi
   }
 }
 
-std::unique_ptr<Backend> make_cuda_backend(std::string_view device, std::span<const std::byte> image) {
-  const std::string_view digits = device.substr(device.find(':') + 1);
+std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
+  const std::string_view digits = std::string_view(options.device).substr(options.device.find(':') + 1);
   int number = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (error != std::errc() || end != digits.data() + digits.size() || number < 0)
-    fail(EINVAL, "the device '{}' was asked for; CUDA devices are called 'cuda:0', 'cuda:1', …", device);
-  return std::make_unique<CudaBackend>(number, image.empty() ? built_in_image() : image);
+    fail(EINVAL, "the device '{}' was asked for; CUDA devices are called 'cuda:0', 'cuda:1', …", options.device);
+  return std::make_unique<CudaBackend>(number, options.cuda_image.empty() ? built_in_image() : options.cuda_image,
+                                       options.weights_in_place);
 }
 
 }  // namespace llmos::core

@@ -12,18 +12,24 @@
 #include "backend/backend.hpp"
 #include "cuda/device.hpp"
 #include "cuda/graph.hpp"
+#include "cuda/registration.hpp"
 #include "cuda/staging.hpp"
 
 namespace llmos::core {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int number, std::span<const std::byte> image);
+  CudaBackend(int number, std::span<const std::byte> image, bool weights_in_place = false);
 
   std::string description() const override { return "CUDA, " + device_->name(); }
   std::string kernel_device() const override { return device_->bus_id(); }
   Memory allocate(size_t bytes) override;
+  std::optional<Room> room() const override;
+  size_t weight_bytes(const TensorView& weight) const override;
+  Demand step_demand(const StepSizes& sizes) const override;
+  void offer(std::span<const std::byte> file) override;
   void expect(size_t weight_bytes) override;
+  void reserve(const StepSizes& sizes) override;
   TensorView adopt(const TensorView& weight) override;
   void upload(const void* host, size_t bytes, void* device) override;
   void download(const void* device, size_t bytes, void* host) override;
@@ -55,7 +61,9 @@ class CudaBackend final : public Backend {
   // Small things that a step tells the kernels: kept on the device, sent again only when they have changed.
   class Note {
    public:
+    static size_t room_for(size_t bytes);
     const void* put(CudaBackend& backend, const void* bytes, size_t count);
+    void reserve(CudaBackend& backend, size_t bytes);
     const void* place() const { return memory_.get(); }
 
    private:
@@ -68,6 +76,7 @@ class CudaBackend final : public Backend {
   using Shape = std::tuple<size_t, size_t, size_t>;
   static constexpr size_t most_graphs = 32;
 
+  void each_note(const StepSizes& sizes, const std::function<void(Note CudaBackend::*, size_t bytes)>& use) const;
   void note(const Batch& batch);
   cuda::Graph* graph_of(const Shape& shape, const std::function<void()>& issue);
   void forget_graphs() { graphs_.clear(); }
@@ -81,10 +90,13 @@ class CudaBackend final : public Backend {
   void each_element(cuda::Kernel kernel, size_t count, const void* arguments);
 
   std::shared_ptr<cuda::Device> device_;
+  const bool weights_in_place_;
   cuda::Staging staging_;
+  std::optional<cuda::Registration> file_;  // that weights are used of in place
   std::vector<Memory> weights_;
-  size_t widest_ = 0;  // columns of a weight
-  Memory halves_;      // activations for tensor cores
+  std::span<std::byte> expected_;  // of the last block of weights: not yet used
+  size_t widest_ = 0;              // columns of a weight
+  Memory halves_;                  // activations for tensor cores
   size_t halves_bytes_ = 0;
   Note tokens_, rows_, places_, pages_;
   std::vector<cuda::RowPlace> row_places_;
@@ -94,7 +106,7 @@ class CudaBackend final : public Backend {
   std::optional<cuda::Device::Current> current_;  // within a step
 };
 
-// ENODEV, ENOTSUP: see cuda::Device. `image`: the kernels; empty: those of this build.
-std::unique_ptr<Backend> make_cuda_backend(std::string_view device, std::span<const std::byte> image);
+// ENODEV, ENOTSUP: see cuda::Device and cuda::Registration.
+std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options);
 
 }  // namespace llmos::core

@@ -111,6 +111,12 @@ void Device::load(std::span<const std::byte> image) {
     check(driver_.module_function(&functions_[i], module_, names[i]), names[i]);
 }
 
+int Device::attribute(int which) const {
+  int value = 0;
+  check(driver_.device_attribute(&value, which, device_), "ask what the device can do");
+  return value;
+}
+
 Device::Free Device::memory() const {
   const Current current(*this);
   Free memory{};

@@ -54,6 +54,7 @@ class Device {
   const std::string& bus_id() const { return bus_id_; }  // "0000:01:00.0", as the kernel writes it
   const Driver& driver() const { return driver_; }
   StreamHandle stream() const { return stream_; }
+  int attribute(int which) const;  // a CUdevice_attribute
 
   struct Free {
     size_t free, total;

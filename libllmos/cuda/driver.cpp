@@ -38,6 +38,9 @@ constexpr std::pair<Result, const char*> names[] = {
     {capture_unsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
     {capture_invalidated, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
     {capture_wrong_thread, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD"},
+    {already_registered, "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED"},
+    {not_registered, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED"},
+    {not_supported, "CUDA_ERROR_NOT_SUPPORTED"},
     {unknown_error, "CUDA_ERROR_UNKNOWN"},
 };
 
@@ -95,7 +98,8 @@ std::string name_of(Result result) {
 
 bool loses_context(Result result) {
   return result == ecc_uncorrectable || result == unknown_error || result == illegal_address ||
-         (result >= launch_timeout && result < 800 && result != 704 && result != 705);  // 704, 705: of peer access
+         (result >= launch_timeout && result < 800 && result != 704 && result != 705 &&  // of peer access
+          result != already_registered && result != not_registered);
 }
 
 void fail_call(Result result, const std::string& what) {

@@ -26,9 +26,12 @@ inline constexpr Result success = 0, invalid_value = 1, out_of_memory = 2, not_i
                         ecc_uncorrectable = 214, unsupported_ptx_version = 222, not_found = 500, not_ready = 600,
                         illegal_address = 700, launch_out_of_resources = 701, launch_timeout = 702, launch_failed = 719,
                         system_not_ready = 802, system_driver_mismatch = 803, capture_unsupported = 900,
-                        capture_invalidated = 901, capture_wrong_thread = 908, illegal_state = 401, unknown_error = 999;
+                        capture_invalidated = 901, capture_wrong_thread = 908, illegal_state = 401,
+                        already_registered = 712, not_registered = 713, not_supported = 801, unknown_error = 999;
 
-inline constexpr int compute_capability_major = 75, compute_capability_minor = 76;  // of CUdevice_attribute
+inline constexpr int compute_capability_major = 75, compute_capability_minor = 76,  // of CUdevice_attribute
+    read_only_host_register_supported = 113;
+inline constexpr unsigned register_device_map = 2, register_read_only = 8;  // of cuMemHostRegister
 inline constexpr unsigned stream_non_blocking = 1, event_disable_timing = 2;
 
 inline constexpr unsigned capture_this_thread = 1;  // of CUstreamCaptureMode: other threads go on as they like
@@ -53,6 +56,9 @@ inline constexpr int least_driver_version = 12000;  // as cuDriverGetVersion cou
   USE(free, cuMemFree_v2, (Address address))                                                                           \
   USE(allocate_host, cuMemHostAlloc, (void** memory, size_t bytes, unsigned flags))                                    \
   USE(free_host, cuMemFreeHost, (void* memory))                                                                        \
+  USE(host_register, cuMemHostRegister_v2, (void* memory, size_t bytes, unsigned flags))                               \
+  USE(host_unregister, cuMemHostUnregister, (void* memory))                                                            \
+  USE(host_device_pointer, cuMemHostGetDevicePointer_v2, (Address * address, void* memory, unsigned flags))            \
   USE(fill_async, cuMemsetD8Async, (Address address, unsigned char value, size_t count, StreamHandle stream))          \
   USE(upload_async, cuMemcpyHtoDAsync_v2, (Address to, const void* from, size_t bytes, StreamHandle stream))           \
   USE(download_async, cuMemcpyDtoHAsync_v2, (void* to, Address from, size_t bytes, StreamHandle stream))               \

@@ -2,6 +2,7 @@
 #include "cuda/packed.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
@@ -88,6 +89,11 @@ size_t packed_bytes(const TensorView& weight) {
   size_t bytes = 0;
   for (const Plane& plane : planes(weight)) bytes += plane.size();
   return bytes;
+}
+
+bool lies_packed(const TensorView& weight) {
+  return fields_of(weight.type).empty() && weight.row_bytes() % 16 == 0 &&
+         reinterpret_cast<uintptr_t>(weight.data) % 16 == 0;
 }
 
 PackedWeight planes_of(const TensorView& weight, const std::byte* base) {

@@ -14,6 +14,10 @@ namespace llmos::cuda {
 
 size_t packed_bytes(const core::TensorView& weight);
 
+// Whether the weight lies in the file as the kernels read it, so that it need not be packed: floats whose rows are
+// whole 16-byte pieces.
+bool lies_packed(const core::TensorView& weight);
+
 // Where the planes of a packed weight lie that begins at `base`, an address on the device.
 PackedWeight planes_of(const core::TensorView& weight, const std::byte* base);
 

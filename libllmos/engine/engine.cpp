@@ -12,20 +12,10 @@ namespace llmos::core {
 namespace {
 
 constexpr size_t default_context = 4096;
-constexpr size_t default_sequences = 4;  // full contexts that the cache holds unless told otherwise
 
 size_t choose_context(const Config& config, const EngineOptions& options) {
   if (options.context == 0) return std::max<size_t>(1, std::min(config.context, default_context));
   return options.context;
-}
-
-size_t cache_pages(const CacheLayout& layout, size_t context, const EngineOptions& options) {
-  const size_t sequence_pages = (context + layout.positions - 1) / layout.positions;
-  if (options.cache_bytes == 0) return sequence_pages * default_sequences;
-  const size_t pages = options.cache_bytes / layout.page_bytes();
-  if (pages == 0)
-    fail(EINVAL, "{} bytes of cache are less than one page of {} bytes", options.cache_bytes, layout.page_bytes());
-  return pages;
 }
 
 }  // namespace
@@ -58,12 +48,27 @@ class Engine::Turn {
   Turns* turns_;
 };
 
-Sequence::Sequence(std::shared_ptr<Engine> engine) : engine_(std::move(engine)), pages_(engine_->cache_) {}
+Sequence::Sequence(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {
+  for (KvCache& cache : engine_->caches_) pages_.emplace_back(cache);
+}
+
+void Sequence::reserve(size_t positions) {
+  try {
+    for (CachePages& pages : pages_) pages.reserve(positions);
+  } catch (...) {
+    shrink(position_);
+    throw;
+  }
+}
+
+void Sequence::shrink(size_t positions) noexcept {
+  for (CachePages& pages : pages_) pages.shrink(positions);
+}
 
 void Sequence::rewind(size_t position) {
   if (position > position_) fail(EINVAL, "cannot rewind to position {}: only {} were read", position, position_);
   position_ = position;
-  pages_.shrink(position);
+  shrink(position);
 }
 
 Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owner, const EngineOptions& options,
@@ -73,20 +78,42 @@ Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owne
       gguf_(index_ ? Gguf(index_->header, file) : Gguf(file)),
       config_(read_config(gguf_)),
       context_(choose_context(config_, options)),
-      backend_(make_backend(options.backend)),
-      turns_(options.device_share ? std::make_unique<Turns>(backend_->kernel_device(), options.lane_name) : nullptr),
-      weights_(read_weights(gguf_, config_, *backend_)),
-      cache_(
-          *backend_, backend_->cache_layout(options.cache_type, config_.layers, config_.kv_heads, config_.head_size),
-          cache_pages(backend_->cache_layout(options.cache_type, config_.layers, config_.kv_heads, config_.head_size),
-                      context_, options)),
-      forward_(*backend_, config_, weights_, cache_.layout(), std::max<size_t>(1, options.batch_tokens)),
+      backends_(make_backends(options)),
+      turns_(options.device_share ? std::make_unique<Turns>(device_backend().kernel_device(), options.lane_name)
+                                  : nullptr),
+      placement_(place_layers(gguf_, config_, backends_, options, context_)),
+      forward_(config_, make_stages(options), options.capacity()),
       tokenizer_(index_ ? Tokenizer(Vocabulary::view(index_->vocabulary)) : make_tokenizer(gguf_)) {}
+
+// Everything that the engine ever takes of the device's memory is taken here.
+std::vector<std::unique_ptr<Stage>> Engine::make_stages(const EngineOptions& options) {
+  const std::vector<Part>& parts = placement_.parts;
+  backends_.erase(backends_.begin(), backends_.end() - static_cast<ptrdiff_t>(parts.size()));  // a host without layers
+  std::vector<std::unique_ptr<Stage>> stages;
+  for (size_t i = 0; i < parts.size(); i++) {
+    Backend& backend = *backends_[i];
+    backend.offer(gguf_.bytes());
+    Weights weights = WantedWeights(gguf_, config_, parts[i]).place(backend);
+    const CacheLayout layout =
+        backend.cache_layout(options.cache_type, parts[i].layers(), config_.kv_heads, config_.head_size);
+    caches_.emplace_back(backend, layout, placement_.pages);
+    stages.push_back(std::make_unique<Stage>(backend, config_, parts[i], std::move(weights), caches_.back().layout(),
+                                             options.capacity()));
+    backend.reserve(step_sizes(config_, options, placement_.pages));
+  }
+  return stages;
+}
+
+size_t Engine::cache_bytes() const {
+  size_t bytes = 0;
+  for (const KvCache& cache : caches_) bytes += cache.capacity() * cache.layout().page_bytes();
+  return bytes;
+}
 
 void Engine::step(std::span<const Feed> feeds, const Progress& progress) {
   const std::lock_guard lock(mutex_);
   check(feeds);
-  for (const Feed& feed : feeds) feed.sequence->pages_.reserve(feed.sequence->position_ + feed.tokens.size());
+  for (const Feed& feed : feeds) feed.sequence->reserve(feed.sequence->position_ + feed.tokens.size());
 
   const auto sum = [](size_t total, const Feed& feed) { return total + feed.tokens.size(); };
   const size_t total = std::accumulate(feeds.begin(), feeds.end(), size_t{0}, sum);
@@ -95,7 +122,7 @@ void Engine::step(std::span<const Feed> feeds, const Progress& progress) {
     const std::vector<Piece> batch = next_batch(feeds, done);
     {
       const Turn turn(turns_.get(), [&] { return cancelled(feeds, batch); });
-      const Awake awake(*backend_);
+      const Awake awake(device_backend());
       run_batch(feeds, batch);
     }
     for (const Piece& piece : batch) count += piece.count;
@@ -142,11 +169,12 @@ bool Engine::cancelled(std::span<const Feed> feeds, std::span<const Piece> batch
 
 void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch) {
   std::vector<int32_t> tokens;
-  std::vector<Run> runs;
+  std::vector<std::vector<Run>> runs(caches_.size());  // for each part
   std::vector<Wanted> logits, states;
   for (const Piece& piece : batch) {
     const Feed& feed = feeds[piece.feed];
-    runs.push_back({tokens.size(), piece.count, feed.sequence->position_, feed.sequence->pages_.pages()});
+    for (size_t part = 0; part < runs.size(); part++)
+      runs[part].push_back({tokens.size(), piece.count, feed.sequence->position_, feed.sequence->pages_[part].pages()});
     for (size_t i = piece.first; i < piece.first + piece.count; i++) {
       const uint32_t row = static_cast<uint32_t>(tokens.size());
       const bool last = i + 1 == feed.tokens.size();
@@ -163,8 +191,10 @@ void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch
       outputs.push_back(one.row);
       if (one.feed->best <= forward_.most_best()) best = std::max(best, one.feed->best);
     }
-  forward_.run({tokens, runs, outputs}, best, [&] { return !cancelled(feeds, batch); });
-  backend_->synchronize();
+  std::vector<Batch> batches;
+  for (const std::vector<Run>& of_part : runs) batches.push_back({tokens, of_part, outputs});
+  forward_.run(batches, best, [&] { return !cancelled(feeds, batch); });
+  device_backend().synchronize();
   if (best > 0) logits = hand_out_best(logits);
   hand_out(logits, config_.vocabulary, [&](auto rows, float* out) { forward_.logits(rows, out); });
   hand_out(states, config_.width, [&](auto rows, float* out) { forward_.states(rows, out); });

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -16,24 +17,15 @@
 #include "backend/backend.hpp"
 #include "device/turns.hpp"
 #include "engine/kv_cache.hpp"
+#include "engine/options.hpp"
+#include "engine/placement.hpp"
 #include "engine/prepared.hpp"
 #include "format/gguf.hpp"
 #include "model/config.hpp"
 #include "model/forward.hpp"
-#include "model/weights.hpp"
 #include "text/tokenizer.hpp"
 
 namespace llmos::core {
-
-struct EngineOptions {
-  BackendOptions backend;
-  size_t context = 0;      // positions a sequence may have; 0: as trained, at most 4096
-  size_t cache_bytes = 0;  // for all sequences together; 0: four full contexts
-  CacheType cache_type = CacheType::f16;
-  size_t batch_tokens = 512;  // tokens that go through the layers at once
-  bool device_share = false;  // a lane of the kernel's device takes a turn for each batch
-  std::string lane_name;      // of that lane
-};
 
 class Engine;
 
@@ -51,9 +43,11 @@ class Sequence {
 
  private:
   friend class Engine;
+  void reserve(size_t positions);  // ENOMEM leaves everything as it was
+  void shrink(size_t positions) noexcept;
 
   std::shared_ptr<Engine> engine_;
-  CachePages pages_;
+  std::deque<CachePages> pages_;  // in each part of the cache
   size_t position_ = 0;
   std::atomic<bool> cancelled_{false};
 };
@@ -69,8 +63,8 @@ struct Feed {
   // valid during the call. What it throws ends the step; the batch then counts as not read.
   std::function<void(size_t index, std::span<const float> row)> sink;
 
-  // Where this many of the best logits are enough, 0 where they are not: when the device finds them itself, best_sink is
-  // called instead of sink (with fewer where fewer are possible, but at least one).
+  // Where this many of the best logits are enough, 0 where they are not: when the device finds them itself, best_sink
+  // is called instead of sink (with fewer where fewer are possible, but at least one).
   size_t best = 0;
   std::function<void(std::span<const Candidate> best)> best_sink = {};
 };
@@ -85,9 +79,12 @@ class Engine {
   const Config& config() const { return config_; }
   const Gguf& file() const { return gguf_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
-  const KvCache& cache() const { return cache_; }
+  // Of the layers on the device; that of layers on the host has as many pages.
+  const KvCache& cache() const { return caches_.back(); }
+  size_t cache_bytes() const;  // of all layers
   size_t context() const { return context_; }
-  std::string device() const { return backend_->description(); }
+  std::string device() const { return device_backend().description(); }
+  const Placement& placement() const { return placement_; }
 
   // Reads the tokens of every feed, however many each has, and hands out what they want. Steps of several threads take
   // turns. `progress`, when given, hears of tokens done and in all after each batch; by returning false it cancels.
@@ -105,6 +102,8 @@ class Engine {
   struct Piece;
   struct Wanted;
 
+  Backend& device_backend() const { return *backends_.back(); }
+  std::vector<std::unique_ptr<Stage>> make_stages(const EngineOptions& options);
   void check(std::span<const Feed> feeds) const;
   std::vector<Piece> next_batch(std::span<const Feed> feeds, std::vector<size_t>& done) const;
   bool cancelled(std::span<const Feed> feeds, std::span<const Piece> batch) const;
@@ -118,10 +117,10 @@ class Engine {
   Gguf gguf_;
   Config config_;
   size_t context_;
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<Turns> turns_;  // on the device, if it is shared
-  Weights weights_;
-  KvCache cache_;
+  std::vector<std::unique_ptr<Backend>> backends_;  // one for each part, the device's last
+  std::unique_ptr<Turns> turns_;                    // on the device, if it is shared
+  Placement placement_;
+  std::deque<KvCache> caches_;
   Forward forward_;
   Tokenizer tokenizer_;
   std::mutex mutex_;           // held through a step

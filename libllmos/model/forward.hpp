@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: MIT
-// The forward pass: tokens in, hidden states and logits out. One Forward belongs to one engine; not thread-safe.
+// The forward pass: tokens in, hidden states and logits out, through one stage or, where a model's first layers run on
+// the host, two. One Forward belongs to one engine; not thread-safe.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "backend/backend.hpp"
 #include "model/config.hpp"
-#include "model/weights.hpp"
+#include "model/stage.hpp"
 
 namespace llmos::core {
 
 class Forward {
  public:
-  // Rows whose logits are computed at once: one takes as much room as the vocabulary.
-  static constexpr size_t output_rows = 16;
+  static constexpr size_t output_rows = Activations::output_rows;
 
-  // Reserves activations for batches of up to `capacity` tokens. The references must outlive the Forward.
-  Forward(Backend& backend, const Config& config, const Weights& weights, const CacheLayout& layout, size_t capacity);
+  // For batches of up to `capacity` tokens. The first stage embeds, the last answers; its backend is awake whenever the
+  // Forward is used, the others are woken for their part.
+  Forward(const Config& config, std::vector<std::unique_ptr<Stage>> stages, size_t capacity);
 
   size_t capacity() const { return capacity_; }
 
-  // Runs a batch through all layers; keys and values go to the runs' pages. Logits of the batch's outputs (at most
-  // output_rows) are computed along, and of each the `best` best are found when that is not 0 (at most most_best()).
-  // `proceed` is asked before each layer that is not part of a recorded step; when it says no the pass ends with
-  // ECANCELED and the positions of the batch hold nothing.
-  void run(const Batch& batch, size_t best, const std::function<bool()>& proceed);
+  // Runs a batch through all layers: `batches` are the same one as each stage sees it, with the pages that its keys and
+  // values go to. Logits of the batch's outputs (at most output_rows) are computed along, and of each the `best` best
+  // are found when that is not 0 (at most most_best()). `proceed` is asked before each layer that is not part of a
+  // recorded step; when it says no the pass ends with ECANCELED and the positions of the batch hold nothing.
+  void run(std::span<const Batch> batches, size_t best, const std::function<bool()>& proceed);
 
   // How many best logits can be found: 0 where the backend leaves that to the host.
-  size_t most_best() const { return best_ ? Backend::most_best : 0; }
+  size_t most_best() const { return last().finds_best() ? Backend::most_best : 0; }
 
   // Of rows of the last batch: the final hidden states, rows.size() x width floats, or the logits, rows.size() x
   // vocabulary floats, written to host memory. Logits of just the batch's outputs are there already.
@@ -39,25 +41,16 @@ class Forward {
   void best(std::vector<Candidate>& out);
 
  private:
-  void layer(size_t index, std::span<const Run> runs);
-  void set_angles(std::span<const Run> runs);
-  Matrix compute_logits(std::span<const uint32_t> rows);
-  Matrix final_norm(std::span<const uint32_t> rows);
-  Matrix buffer(size_t rows, size_t columns);
+  Stage& last() const { return *stages_.back(); }
+  void run_stage(size_t index, const Batch& batch, size_t best, const std::function<void()>& go_on);
+  void set_angles(std::span<const Run> runs, size_t rows);
 
-  Backend& backend_;
   const Config& config_;
-  const Weights& weights_;
-  const CacheLayout& layout_;
+  std::vector<std::unique_ptr<Stage>> stages_;
   size_t capacity_;
-  size_t rows_ = 0;                // of the last batch
-  std::vector<uint32_t> outputs_;  // rows that logits_ holds
+  std::vector<uint32_t> outputs_;  // rows whose logits are there
   size_t best_count_ = 0;          // found for each of them
-
-  std::vector<Memory> memory_;
-  Matrix hidden_, normed_, query_, key_, value_, attended_, projected_, gate_, up_, angles_, local_angles_, logits_;
-  Memory best_;
-  std::vector<float> angle_values_;
+  std::vector<float> angle_values_, local_angle_values_, handed_over_;
 };
 
 }  // namespace llmos::core

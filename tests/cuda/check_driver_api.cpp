@@ -52,3 +52,9 @@ static_assert(ours::compute_capability_major == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPA
 static_assert(ours::compute_capability_minor == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 static_assert(ours::stream_non_blocking == CU_STREAM_NON_BLOCKING);
 static_assert(ours::event_disable_timing == CU_EVENT_DISABLE_TIMING);
+static_assert(ours::read_only_host_register_supported == CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED);
+static_assert(ours::register_device_map == CU_MEMHOSTREGISTER_DEVICEMAP);
+static_assert(ours::register_read_only == CU_MEMHOSTREGISTER_READ_ONLY);
+static_assert(ours::already_registered == CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
+static_assert(ours::not_registered == CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
+static_assert(ours::not_supported == CUDA_ERROR_NOT_SUPPORTED);

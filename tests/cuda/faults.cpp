@@ -3,6 +3,7 @@
 // the next engine works, and nothing is left on the device. Simulated.
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <set>
 
 #include "cuda/simulated.hpp"
@@ -20,7 +21,7 @@ constexpr size_t tokens = 2;
 
 // Calls that end something, or wait or make current for that: teardown goes on when one of them fails.
 bool is_an_end(const std::string& function) {
-  for (const char* part : {"Destroy", "Free", "Unload", "Release", "Pop", "Push", "StreamSynchronize"})
+  for (const char* part : {"Destroy", "Free", "Unload", "Unregister", "Release", "Pop", "Push", "StreamSynchronize"})
     if (function.find(part) != std::string::npos) return true;
   return false;
 }
@@ -31,11 +32,14 @@ bool records(const std::string& function) {
          function == "cuGraphInstantiateWithFlags";
 }
 
-class CudaFaults : public test::Simulated {
+// A whole model on the device, and a layer of two with its weights in place.
+enum class Placed { whole, split };
+
+class CudaFaults : public test::Simulated, public testing::WithParamInterface<Placed> {
  protected:
   void SetUp() override {
     Simulated::SetUp();
-    file_ = test::small_model(2, 4).bytes();
+    file_.emplace(test::small_model(2, 4).bytes());
     run();  // starts the driver, once in a process: its own faults are in driver.cpp
     fake_cuda::reset();
     expected_ = run();
@@ -44,13 +48,17 @@ class CudaFaults : public test::Simulated {
     ASSERT_EQ(fake_cuda::left_behind(), 0u);
   }
 
-  std::shared_ptr<Engine> open() { return test::open_engine(file_, small()); }
+  std::shared_ptr<Engine> open() { return file_->open(small()); }
   // Load, prefill, a recorded step, one that repeats it, teardown.
   std::string run() { return test::write(open(), prompt, tokens + 1); }
   static EngineOptions small() {
     EngineOptions options = on_cuda(64);
     options.batch_tokens = 2;
     options.cache_bytes = 1 << 16;
+    if (GetParam() == Placed::whole) return options;
+    options.device_layers = 1;
+    options.backend.threads = 1;
+    options.backend.weights_in_place = true;
     return options;
   }
 
@@ -88,20 +96,23 @@ class CudaFaults : public test::Simulated {
     EXPECT_EQ(run(), expected_);
   }
 
-  std::vector<std::byte> file_;
+  std::optional<test::MappedFile> file_;
   std::string expected_;
   std::vector<std::string> calls_;
   size_t operations_ = 0, failures_ = 0;
 };
 
-TEST_F(CudaFaults, NoMemoryInAnyCallIsAnErrorAndLeavesNothing) { fail_every_call(out_of_memory, {ENOMEM, EIO}, true); }
+INSTANTIATE_TEST_SUITE_P(Both, CudaFaults, testing::Values(Placed::whole, Placed::split),
+                         [](const auto& info) { return info.param == Placed::whole ? "whole" : "split"; });
 
-TEST_F(CudaFaults, ContextLostInAnyCallIsAnErrorAndTheNextEngineWorks) {
+TEST_P(CudaFaults, NoMemoryInAnyCallIsAnErrorAndLeavesNothing) { fail_every_call(out_of_memory, {ENOMEM, EIO}, true); }
+
+TEST_P(CudaFaults, ContextLostInAnyCallIsAnErrorAndTheNextEngineWorks) {
   fail_every_call(ecc_uncorrectable, {EIO}, false);
 }
 
 // What the device does later fails where somebody waits for it.
-TEST_F(CudaFaults, OperationThatFailsOnTheDeviceIsToldByWhoWaits) {
+TEST_P(CudaFaults, OperationThatFailsOnTheDeviceIsToldByWhoWaits) {
   constexpr Result codes[] = {launch_failed, illegal_address, launch_timeout};
   for (size_t nth = 1; nth <= operations_; nth++) {
     fake_cuda::reset();
@@ -112,7 +123,7 @@ TEST_F(CudaFaults, OperationThatFailsOnTheDeviceIsToldByWhoWaits) {
   EXPECT_EQ(failures_, operations_);
 }
 
-TEST_F(CudaFaults, TokensOfAStepThatFailedDoNotCountAndTheStepCanBeRepeated) {
+TEST_P(CudaFaults, TokensOfAStepThatFailedDoNotCountAndTheStepCanBeRepeated) {
   Session session(open());
   session.start(prompt, test::greedy(tokens + 1));
   fake_cuda::fault(1, launch_out_of_resources, "cuLaunchKernel");
@@ -123,7 +134,7 @@ TEST_F(CudaFaults, TokensOfAStepThatFailedDoNotCountAndTheStepCanBeRepeated) {
   EXPECT_EQ(text, expected_);
 }
 
-TEST_F(CudaFaults, LostContextEndsEveryEngineOnItAndSaysWhatToDo) {
+TEST_P(CudaFaults, LostContextEndsEveryEngineOnItAndSaysWhatToDo) {
   {
     const auto one = open(), two = open();
     fake_cuda::fault_later(1, illegal_address);
@@ -134,13 +145,18 @@ TEST_F(CudaFaults, LostContextEndsEveryEngineOnItAndSaysWhatToDo) {
   EXPECT_EQ(run(), expected_);
 }
 
-TEST_F(CudaFaults, ModelThatDoesNotFitIsRefusedBeforeAnythingIsCopied) {
-  fake_cuda::reset({.memory = 300000});
-  EXPECT_FAILURE(ENOMEM, "weights take", run());
-  const auto calls = fake_cuda::take_calls();
-  EXPECT_EQ(std::count(calls.begin(), calls.end(), "cuMemAlloc_v2"), 0);
-  fake_cuda::reset({.memory = 400000});  // the weights fit, what a step needs does not
-  EXPECT_FAILURE(ENOMEM, "smaller context", run());
+// Also when the weights would fit, and not what steps need besides.
+TEST_P(CudaFaults, ModelThatDoesNotFitIsRefusedBeforeAnythingIsAllocated) {
+  const size_t needed = open()->placement().demand.bytes;
+  for (const size_t memory : {needed / 2, needed - 1}) {
+    fake_cuda::reset({.memory = memory});
+    EXPECT_FAILURE(ENOMEM, "smaller context", run());
+    const auto calls = fake_cuda::take_calls();
+    EXPECT_EQ(std::count(calls.begin(), calls.end(), "cuMemAlloc_v2"), 0);
+    EXPECT_EQ(std::count(calls.begin(), calls.end(), "cuMemHostRegister_v2"), 0);
+  }
+  fake_cuda::reset({.memory = needed});
+  EXPECT_EQ(run(), expected_);
 }
 
 void read_device_memory() {

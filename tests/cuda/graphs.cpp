@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <map>
 
+#include "cuda/cuda_backend.hpp"
 #include "cuda/simulated.hpp"
 #include "support/failure.hpp"
 #include "support/small_model.hpp"
@@ -80,11 +81,14 @@ TEST_F(CudaGraphs, OtherNumbersOfSessionsAreOtherGraphs) {
   EXPECT_EQ(of_two, alone);
 }
 
-// A batch larger than any before moves what graphs read the batch from.
-TEST_F(CudaGraphs, AreRecordedAnewWhenWhatTheyReadHasMoved) {
+// What graphs read a batch from has its whole room from the beginning.
+TEST_F(CudaGraphs, StayWhenBatchesGrowAndNothingIsAllocatedAfterTheLoad) {
   EngineOptions options = on_cuda(512);
   options.batch_tokens = 310;
   const auto engine = small(options);
+  const fake_cuda::Ledger loaded = fake_cuda::ledger();
+  EXPECT_EQ(loaded.bytes, engine->placement().demand.bytes);
+  EXPECT_EQ(loaded.blocks, engine->placement().demand.blocks);
   Session begun(engine), other(engine);
   begun.start(prompt, test::greedy(6));
   std::string text;
@@ -92,11 +96,37 @@ TEST_F(CudaGraphs, AreRecordedAnewWhenWhatTheyReadHasMoved) {
   calls();
   other.start(std::string(300, 'x'), test::greedy(1));
   other.next();
-  EXPECT_EQ(calls()["cuGraphExecDestroy"], 1u);
   while (const auto token = begun.next()) text += token->text;
-  EXPECT_EQ(calls()["cuStreamBeginCapture_v2"], 1u);
+  auto later = calls();
+  EXPECT_EQ(later["cuGraphExecDestroy"] + later["cuStreamBeginCapture_v2"] + later["cuMemAlloc_v2"], 0u);
+  EXPECT_EQ(fake_cuda::ledger().bytes, loaded.bytes);
   Session undisturbed(engine);
   EXPECT_EQ(text, test::write(undisturbed, prompt, test::greedy(6)));
+}
+
+// A backend that nobody told of the largest step moves what graphs read when a larger one comes.
+TEST_F(CudaGraphs, AreRecordedAnewWhenWhatTheyReadHasMoved) {
+  CudaBackend backend(0, test::image().empty() ? built_in_image() : test::image());
+  const Awake awake(backend);
+  const std::vector<float> values(64 * 8, 1.0f);
+  TensorView table{.name = "table", .type = TensorType::f32, .shape = {8, 64, 1, 1}};
+  table.data = reinterpret_cast<const std::byte*>(values.data());
+  const TensorView adopted = backend.adopt(table);
+  const Memory memory = backend.allocate(600 * 8 * sizeof(float));
+  const auto repeat = [&](size_t rows) {
+    const std::vector<int32_t> tokens(rows, 3);
+    std::vector<Run> runs;
+    for (size_t i = 0; i < rows; i++) runs.push_back({i, 1, 0, {}});
+    backend.repeat({tokens, runs, {}}, 0, [&] {
+      backend.embed(adopted, tokens, 1, {reinterpret_cast<float*>(memory.get()), rows, 8});
+    });
+    backend.synchronize();
+  };
+  for (const size_t rows : {1, 1, 600, 1}) repeat(rows);
+  auto counts = calls();
+  EXPECT_EQ(counts["cuStreamBeginCapture_v2"], 3u);
+  EXPECT_EQ(counts["cuGraphExecDestroy"], 1u);
+  EXPECT_EQ(counts["cuGraphLaunch"], 4u);
 }
 
 TEST_F(CudaGraphs, StepThatCannotBeRecordedIsIssuedCallByCall) {

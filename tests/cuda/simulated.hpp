@@ -3,8 +3,11 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
+#include <cstring>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,6 +34,27 @@ inline core::EngineOptions on_cuda(size_t context = 256) {
   options.cache_bytes = 0;
   return options;
 }
+
+// A model file as stores map them: on pages of its own that can only be read.
+class MappedFile {
+ public:
+  explicit MappedFile(std::span<const std::byte> bytes) {
+    const size_t room = (bytes.size() + 4095) / 4096 * 4096;
+    void* const pages = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) throw std::bad_alloc();
+    std::memcpy(pages, bytes.data(), bytes.size());
+    mprotect(pages, room, PROT_READ);
+    bytes_ = {static_cast<std::byte*>(pages), bytes.size()};
+    owner_ = {pages, [room](void* mapped) { munmap(mapped, room); }};
+  }
+  std::shared_ptr<core::Engine> open(const core::EngineOptions& options) const {
+    return std::make_shared<core::Engine>(bytes_, owner_, options);
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+  std::shared_ptr<const void> owner_;
+};
 
 // Begins with a fresh driver; at the end nothing may be left on the device, and nothing have gone wrong unnoticed.
 class Simulated : public testing::Test {

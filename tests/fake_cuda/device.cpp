@@ -18,7 +18,7 @@ void forget_all(Set& set) {
 void end_context() {
   Driver& d = driver();
   d.left_behind += d.streams.size() + d.events.size() + d.modules.size() + d.memory.blocks() + d.pinned.size() +
-                   d.graphs.size() + d.executables.size();
+                   d.graphs.size() + d.executables.size() + d.registered.count();
   forget_all(d.graphs);
   forget_all(d.executables);
   forget_all(d.streams);
@@ -27,6 +27,7 @@ void end_context() {
   d.memory.clear();
   for (const auto& [memory, size] : d.pinned) std::free(const_cast<std::byte*>(memory));
   d.pinned.clear();
+  d.registered.clear();
   d.lost = success;
 }
 
@@ -71,9 +72,19 @@ Result cuDeviceGetName(char* name, int length, DeviceNumber) {
 
 Result cuDeviceGetAttribute(int* value, int attribute, DeviceNumber) {
   CALL(plain);
-  if (attribute != compute_capability_major && attribute != compute_capability_minor) return invalid_value;
-  *value = attribute == compute_capability_major ? driver().settings.major : driver().settings.minor;
-  return success;
+  switch (attribute) {
+    case compute_capability_major:
+      *value = driver().settings.major;
+      return success;
+    case compute_capability_minor:
+      *value = driver().settings.minor;
+      return success;
+    case read_only_host_register_supported:
+      *value = driver().settings.registers_read_only;
+      return success;
+    default:
+      return invalid_value;
+  }
 }
 
 Result cuDeviceGetPCIBusId(char* id, int length, DeviceNumber device) {

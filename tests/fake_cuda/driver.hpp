@@ -15,6 +15,7 @@
 
 #include "fake_cuda/fake_cuda.hpp"
 #include "fake_cuda/memory.hpp"
+#include "fake_cuda/registered.hpp"
 
 namespace fake_cuda {
 
@@ -69,6 +70,7 @@ struct Driver {
   std::set<Graph*> graphs, executables;
   DeviceMemory memory;
   std::map<const std::byte*, size_t> pinned;
+  RegisteredMemory registered;
 };
 
 Driver& driver();

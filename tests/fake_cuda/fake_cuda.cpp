@@ -45,8 +45,15 @@ std::vector<std::string> violations() { return driver().violations; }
 Ledger ledger() {
   const std::lock_guard lock(driver().mutex);
   const Driver& d = driver();
-  return {d.users,           d.streams.size(), d.events.size(), d.modules.size(),
-          d.memory.blocks(), d.memory.bytes(), d.pinned.size(), d.graphs.size() + d.executables.size()};
+  return {d.users,
+          d.streams.size(),
+          d.events.size(),
+          d.modules.size(),
+          d.memory.blocks(),
+          d.memory.bytes(),
+          d.pinned.size(),
+          d.graphs.size() + d.executables.size(),
+          d.registered.count()};
 }
 
 }  // namespace fake_cuda

@@ -4,7 +4,8 @@
 //
 // It is stricter than a GPU wherever that finds mistakes: streams run nothing before somebody waits, so that pinned
 // memory is read as late as it may be; device memory is inaccessible to the host, ends at an inaccessible page, is
-// never zero by itself, and has its last bytes checked when it is freed; every range and handle is checked; a thread
+// never zero by itself, and has its last bytes checked when it is freed; registered memory of the host has another
+// address on the device, which can only read it; every range and handle is checked; a thread
 // that captures a graph may call nothing that could wait, or the capture is spoilt and the stream says so. A context
 // is lost with the errors that lose it on a GPU, until its last user leaves it.
 #pragma once
@@ -27,6 +28,7 @@ struct Settings {
   int devices = 1, version = 12000;
   int major = 8, minor = 0;  // compute capability
   Result init = 0;           // what cuInit says
+  bool registers_read_only = true;
   simt::Schedule schedule;
 };
 
@@ -49,7 +51,8 @@ FAKE_CUDA_API size_t downloaded();  // bytes copied to the host since reset()
 
 // What there is at the moment.
 struct Ledger {
-  size_t contexts = 0, streams = 0, events = 0, modules = 0, blocks = 0, bytes = 0, pinned = 0, graphs = 0;
+  size_t contexts = 0, streams = 0, events = 0, modules = 0, blocks = 0, bytes = 0, pinned = 0, graphs = 0,
+         registered = 0;
   bool operator==(const Ledger&) const = default;
 };
 FAKE_CUDA_API Ledger ledger();

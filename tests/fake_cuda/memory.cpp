@@ -67,6 +67,29 @@ Result cuMemFreeHost(void* memory) {
   return success;
 }
 
+Result cuMemHostRegister_v2(void* memory, size_t bytes, unsigned flags) {
+  CALL(in_context);
+  UNSAFE_WHILE_CAPTURING;
+  if (!(flags & register_device_map) || flags & ~(register_device_map | register_read_only)) return invalid_value;
+  const bool read_only = flags & register_read_only;
+  if (read_only && !driver().settings.registers_read_only) return not_supported;
+  return driver().registered.add(static_cast<std::byte*>(memory), bytes, read_only);
+}
+
+Result cuMemHostUnregister(void* memory) {
+  CALL(in_context);
+  UNSAFE_WHILE_CAPTURING;
+  if (const Result result = drain_all()) return result;
+  return driver().registered.remove(static_cast<std::byte*>(memory)) ? success : not_registered;
+}
+
+Result cuMemHostGetDevicePointer_v2(Address* address, void* memory, unsigned flags) {
+  CALL(in_context);
+  if (flags != 0) return invalid_value;
+  *address = driver().registered.on_device(static_cast<const std::byte*>(memory));
+  return *address ? success : invalid_value;
+}
+
 Result cuMemsetD8Async(Address address, unsigned char value, size_t count, StreamHandle stream) {
   CALL(in_context);
   if (!driver().memory.holds(address, count)) return invalid_value;

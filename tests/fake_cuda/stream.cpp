@@ -9,6 +9,7 @@ namespace fake_cuda {
 Result drain(Stream& stream) {
   if (stream.queue.empty()) return driver().lost;
   const DeviceMemory::Open open(driver().memory);
+  const RegisteredMemory::Open registered(driver().registered);
   while (!stream.queue.empty() && driver().lost == success) {
     const Operation operation = std::move(stream.queue.front());
     stream.queue.pop_front();

@@ -22,6 +22,7 @@ _llmosctl() {
     --sign) compopt -o default; COMPREPLY=(); return ;;
     --cgroup) compopt -o nospace; COMPREPLY=($(cd /sys/fs/cgroup 2>/dev/null && compgen -S / -d -- "$current")); return ;;
     --cache-type) COMPREPLY=($(compgen -W 'f16 q8_0' -- "$current")); return ;;
+    --device-layers) COMPREPLY=($(compgen -W 'all auto' -- "$current")); return ;;
     --device) COMPREPLY=($(compgen -W 'cpu cuda:0' -- "$current")); return ;;
     --hook) COMPREPLY=($(compgen -W 'lane_key lane_slice evict_score admit' -- "$current")); return ;;
     --count | --memory | --slots | --name | --mode | --priority | --bytes | --threads | --delay) COMPREPLY=(); return ;;
@@ -33,7 +34,7 @@ _llmosctl() {
       '') options+=' --version' ;;
       load) options+=' --name --mode --owner --group --node --page-size --evictable --priority --replace --sign --bytes --threads --no-index --quiet' ;;
       ls) options+=' --long' ;;
-      run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --device-share --raw' ;;
+      run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --device-layers --weights-in-place --device-share --raw' ;;
       tokenize) options+=' --ids --no-special --no-bos --parse-special' ;;
       device) options+=' --memory --slots' ;;
       policy) options+=' --closed' ;;

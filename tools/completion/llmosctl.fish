@@ -52,6 +52,8 @@ complete -c llmosctl -n '__fish_seen_subcommand_from audit; and not __fish_seen_
 complete -c llmosctl -n '__fish_seen_subcommand_from audit; and not __fish_seen_subcommand_from policy' -x -l count -d 'End after so many'
 complete -c llmosctl -n '__fish_seen_subcommand_from top' -x -s d -l delay -d 'Seconds between two looks'
 complete -c llmosctl -n '__fish_seen_subcommand_from top' -l once -d 'Print what happened in one such time, and end'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -l weights-in-place -d 'A CUDA device reads floating-point weights where the model lies'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l device-layers -a 'all auto' -d 'Layers that run on a CUDA device'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l device-share -d 'Take turns on the device with other engines'
 complete -c llmosctl -n '__fish_seen_subcommand_from group' -a 'show set memory.max memory.low time.weight time.max'
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -52,12 +53,12 @@ void flush_text() {
 }
 
 struct RunOptions {
-  std::string model, prompt, cache_type = "f16";
+  std::string model, prompt, cache_type = "f16", device_layers = "all";
   int64_t predict = -1, seed = 0;  // as llama.cpp has them: below 0, to the end and at random
   bool from_stdin = false;
   llmos::GenerateOptions generate;
   llmos::EngineOptions engine;
-  bool raw = false;
+  bool raw = false, weights_in_place = false;
 };
 
 struct Timing {
@@ -79,6 +80,12 @@ void report(const Timing& timing, uint64_t prompt_tokens) {
                writing = Timing::seconds(timing.first, timing.last);
   fmt::print(stderr, "\n{} prompt tokens in {:.2f} s, {} tokens at {:.1f} tokens/s\n", prompt_tokens, reading,
              timing.tokens, timing.tokens > 1 ? static_cast<double>(timing.tokens - 1) / std::max(writing, 1e-9) : 0.0);
+}
+
+// Of a model that is split.
+void report_split(const llmos::EngineInfo& info) {
+  if (info.device_layers == info.layers) return;
+  fmt::print(stderr, "{} of {} layers on {}, the others on the host\n", info.device_layers, info.layers, info.device);
 }
 
 // The text as it comes; false when Ctrl-C ended it.
@@ -111,8 +118,19 @@ void run(const RunOptions& options) {
   const bool whole = write_text(session, timing);
   if (!options.raw) fmt::print("\n");
   flush_text();
+  report_split(engine.info());
   report(timing, engine.tokenize(prompt, true, generate.parse_special).size());
   if (!whole) throw Exit{128 + SIGINT};
+}
+
+int layers_of(const std::string& given) {
+  if (given == "all") return llmos::all_layers;
+  if (given == "auto") return llmos::auto_layers;
+  int layers = 0;
+  const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), layers);
+  if (error != std::errc() || end != given.data() + given.size() || layers < 1)
+    throw CLI::ValidationError("--device-layers", "\"" + given + "\" is neither a number from 1 on, nor auto, nor all");
+  return layers;
 }
 
 void add_run(CLI::App& app) {
@@ -140,10 +158,16 @@ void add_run(CLI::App& app) {
   command->add_option("-c,--ctx-size", options->engine.context, "Tokens that fit (default: as trained, at most 4096)");
   command->add_option("--cache-type", options->cache_type, "f16 or q8_0")->check(CLI::IsMember({"f16", "q8_0"}));
   command->add_option("--device", options->engine.device, "What runs it: cpu, or cuda:0 and so on (default: cpu)");
+  command->add_option("--device-layers", options->device_layers,
+                      "Layers that run on a CUDA device, the others on the host: a number, auto or all (default: all)");
+  command->add_flag("--weights-in-place", options->weights_in_place,
+                    "A CUDA device reads floating-point weights where the model lies; no copy of them");
   command->add_flag("--device-share", options->engine.device_share,
                     "Take turns on the device with other engines, by the weights of their cgroups");
   command->add_flag("--raw", options->raw, "Print the generated text alone, nothing before or after");
   command->callback([options] {
+    if (options->weights_in_place) options->engine.weights = llmos::Weights::in_place;
+    options->engine.device_layers = layers_of(options->device_layers);
     options->engine.cache_type = options->cache_type == "q8_0" ? llmos::CacheType::q8_0 : llmos::CacheType::f16;
     run(*options);
   });
