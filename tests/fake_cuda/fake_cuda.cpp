@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "fake_cuda/fake_cuda.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +16,7 @@
 
 #include "fake_cuda/image.hpp"
 #include "fake_cuda/kernels.hpp"
+#include "fake_cuda/library.hpp"
 #include "fake_cuda/memory.hpp"
 
 namespace fake_cuda {
@@ -590,3 +592,24 @@ Result cuLaunchKernel(FunctionHandle function, unsigned grid_x, unsigned grid_y,
 }
 
 }  // extern "C"
+
+namespace fake_cuda {
+
+Result begin_library_call(const char* function, LibraryCall kind) {
+  constexpr Call::Kind kinds[] = {Call::plain, Call::in_context, Call::ends};
+  return Call(function, kinds[static_cast<int>(kind)]).result;
+}
+
+Result submit_library_work(StreamHandle stream, const std::vector<Range>& ranges, std::function<Result()> work) {
+  const std::lock_guard lock(driver().mutex);
+  UNSAFE_WHILE_CAPTURING;
+  const auto held = [ranges] {
+    return std::ranges::all_of(ranges, [](const Range& range) {
+      return range.bytes == 0 || driver().memory.holds(reinterpret_cast<Address>(range.begin), range.bytes);
+    });
+  };
+  if (!held()) return invalid_value;
+  return submit(stream, [held, work = std::move(work)] { return held() ? work() : illegal_address; });
+}
+
+}  // namespace fake_cuda
