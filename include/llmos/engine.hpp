@@ -36,6 +36,7 @@ struct EngineOptions {
   std::string kernels = {};           // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best it has
   int device_layers = all_layers;     // of a CUDA device: layers that run there, the last ones, or auto_layers
   Weights weights = Weights::staged;  // of a CUDA device
+  bool cublas = true;                 // on CUDA devices: NVIDIA's cuBLASLt for prompts, where it is installed
 };
 
 struct EngineInfo {
@@ -169,7 +170,8 @@ class Engine {
     c.device = options.device.c_str();
     c.kernels = options.kernels.empty() ? nullptr : options.kernels.c_str();
     c.threads = options.threads;
-    c.flags = (options.pin ? LLMOS_ENGINE_PIN : 0) | (options.device_share ? LLMOS_ENGINE_SHARE : 0);
+    c.flags = (options.pin ? LLMOS_ENGINE_PIN : 0) | (options.device_share ? LLMOS_ENGINE_SHARE : 0) |
+              (options.cublas ? 0 : LLMOS_ENGINE_NO_CUBLAS);
     c.cache_type = static_cast<uint32_t>(options.cache_type);
     c.batch_tokens = options.batch_tokens;
     c.context = options.context;

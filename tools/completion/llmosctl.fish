@@ -55,6 +55,7 @@ complete -c llmosctl -n '__fish_seen_subcommand_from top' -l once -d 'Print what
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l weights-in-place -d 'A CUDA device reads floating-point weights where the model lies'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l device-layers -a 'all auto' -d 'Layers that run on a CUDA device'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l device-share -d 'Take turns on the device with other engines'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -l no-cublas -d 'Own kernels for prompts on CUDA devices'
 complete -c llmosctl -n '__fish_seen_subcommand_from group' -a 'show set memory.max memory.low time.weight time.max'
 
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -F

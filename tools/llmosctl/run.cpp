@@ -164,6 +164,8 @@ void add_run(CLI::App& app) {
                     "A CUDA device reads floating-point weights where the model lies; no copy of them");
   command->add_flag("--device-share", options->engine.device_share,
                     "Take turns on the device with other engines, by the weights of their cgroups");
+  command->add_flag("!--no-cublas", options->engine.cublas,
+                    "On CUDA devices: llmos' own kernels for prompts, also where cuBLASLt is installed");
   command->add_flag("--raw", options->raw, "Print the generated text alone, nothing before or after");
   command->callback([options] {
     if (options->weights_in_place) options->engine.weights = llmos::Weights::in_place;
