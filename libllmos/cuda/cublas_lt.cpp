@@ -20,8 +20,8 @@ using core::Failure;
 constexpr std::pair<const char*, int> libraries[] = {{"libcublasLt.so.13", 13000}, {"libcublasLt.so.12", 12000}};
 
 constexpr std::pair<lt::Status, const char*> names[] = {
-    {lt::not_initialized, "CUBLAS_STATUS_NOT_INITIALIZED"}, {lt::allocation_failed, "CUBLAS_STATUS_ALLOC_FAILED"},
-    {lt::invalid_value, "CUBLAS_STATUS_INVALID_VALUE"},     {lt::arch_mismatch, "CUBLAS_STATUS_ARCH_MISMATCH"},
+    {lt::not_initialized, "CUBLAS_STATUS_NOT_INITIALIZED"},   {lt::allocation_failed, "CUBLAS_STATUS_ALLOC_FAILED"},
+    {lt::invalid_value, "CUBLAS_STATUS_INVALID_VALUE"},       {lt::arch_mismatch, "CUBLAS_STATUS_ARCH_MISMATCH"},
     {lt::execution_failed, "CUBLAS_STATUS_EXECUTION_FAILED"}, {lt::internal_error, "CUBLAS_STATUS_INTERNAL_ERROR"},
     {lt::not_supported, "CUBLAS_STATUS_NOT_SUPPORTED"},
 };

@@ -122,11 +122,11 @@ class CudaBackend final : public Backend {
   std::optional<cuda::Registration> file_;  // that weights are used of in place
   std::vector<Memory> weights_;
   std::span<std::byte> expected_;  // of the last block of weights: not yet used
-  size_t widest_ = 0;  // columns of a weight
-  bool cublas_;        // wanted, and not yet looked for
+  size_t widest_ = 0;              // columns of a weight
+  bool cublas_;                    // wanted, and not yet looked for
   std::unique_ptr<cuda::LibraryProducts> library_;
   size_t halves_a_token_ = 1;  // rows of halves that a product takes for each token
-  Memory halves_;      // activations for tensor cores
+  Memory halves_;              // activations for tensor cores
   size_t halves_bytes_ = 0;
   Note tokens_, rows_, places_, pages_;
   std::vector<cuda::RowPlace> row_places_;

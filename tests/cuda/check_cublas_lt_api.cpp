@@ -16,8 +16,9 @@ constexpr bool alike = sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is
 template <typename Theirs, typename Ours>
 struct Same : std::false_type {};
 template <typename... A, typename... B>
-  requires(sizeof...(A) == sizeof...(B))
-struct Same<cublasStatus_t(A...), int(B...)> : std::bool_constant<(alike<A, B> && ...)> {};
+requires(sizeof...(A) == sizeof...(B)) struct Same<cublasStatus_t(A...), int(B...)>
+    : std::bool_constant<(alike<A, B> && ...)> {
+};
 
 namespace llmos::cuda::lt {
 #define CHECK_CALL(name, symbol, parameters) \

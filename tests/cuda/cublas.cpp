@@ -17,7 +17,7 @@ using test::Floats;
 using test::logits_after;
 using test::Weight;
 
-constexpr fake_cuda::Settings newest{.version = 13000};
+const fake_cuda::Settings newest{.version = 13000};
 constexpr char prompt[] = "w1 w7 w3 w50";  // about 20 tokens
 constexpr Result not_supported = 801;
 
@@ -128,7 +128,8 @@ TEST_F(CudaCublas, StoriesGoOnAsTheyAreKnownToAndLogitsAreTheCpus) {
     EngineOptions cpu;
     cpu.backend.kernels = "portable";
     const auto tokens = engine->tokenizer().encode(test::sentence);
-    const std::vector<float> wanted = logits_after(test::stories(type, cpu), tokens), found = logits_after(engine, tokens);
+    const std::vector<float> wanted = logits_after(test::stories(type, cpu), tokens),
+                             found = logits_after(engine, tokens);
     for (size_t i = 0; i < found.size(); i++) ASSERT_NEAR(found[i], wanted[i], 2e-2f) << type;
   }
 }

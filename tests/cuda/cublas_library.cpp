@@ -35,7 +35,8 @@ TEST_F(CublasLibrary, TakesWhatIsSaidOfAProduct) {
   lt::Description description = nullptr;
   ASSERT_EQ(library->description_create(&description, lt::compute_f32, lt::type_f32), lt::success);
   const int32_t transposed = lt::transposed;
-  EXPECT_EQ(library->description_set(description, lt::describe_transpose_a, &transposed, sizeof transposed), lt::success);
+  EXPECT_EQ(library->description_set(description, lt::describe_transpose_a, &transposed, sizeof transposed),
+            lt::success);
   EXPECT_EQ(library->description_set(description, lt::describe_transpose_a, &transposed, 2), lt::invalid_value)
       << "it counts the bytes";
   EXPECT_EQ(library->description_destroy(description), lt::success);

@@ -2,14 +2,13 @@
 // A libcublasLt.so.13 for tests, on the fake driver: makes products in double precision when their stream is carried
 // out. It believes nothing that it is told: shapes, strides, alignments, the algorithm and the memory to work in are
 // checked, and that memory is written over.
-#include "cuda/cublas_lt_api.hpp"
-
 #include <atomic>
 #include <bit>
 #include <cstring>
 #include <vector>
 
 #include "backend/cpu/blocks.hpp"
+#include "cuda/cublas_lt_api.hpp"
 #include "fake_cuda/library.hpp"
 
 namespace llmos::cuda::lt {
@@ -84,13 +83,14 @@ bool fits(const DescriptionRecord& what, const LayoutRecord& a, const LayoutReco
           const LayoutRecord& d) {
   const bool floats = a.type == type_f32 || a.type == type_f16 || a.type == type_bf16;
   return what.transpose_a == transposed && sound(a) && sound(b) && sound(c) && sound(d) && floats && a.type == b.type &&
-         c.type == type_f32 && d.type == type_f32 && a.rows == b.rows && a.columns == d.rows && b.columns == d.columns &&
-         c.rows == d.rows && c.columns == d.columns;
+         c.type == type_f32 && d.type == type_f32 && a.rows == b.rows && a.columns == d.rows &&
+         b.columns == d.columns && c.rows == d.rows && c.columns == d.columns;
 }
 
 constexpr uint64_t mark = 0x6c7466616b65;
 
-Algorithm algorithm_for(const LayoutRecord& a, const LayoutRecord& b, const uint32_t (&alignments)[4], size_t workspace) {
+Algorithm algorithm_for(const LayoutRecord& a, const LayoutRecord& b, const uint32_t (&alignments)[4],
+                        size_t workspace) {
   const auto packed = [&](int i) { return uint64_t{alignments[i]} << 32 | alignments[i + 1]; };
   return {{mark, a.rows, a.columns, b.columns, packed(0), packed(2), workspace, static_cast<uint64_t>(a.type)}};
 }
@@ -232,13 +232,12 @@ Status cublasLtMatmul(Handle handle, Description description, const void* alpha,
   std::memcpy(&factors[1], beta, sizeof factors[1]);
   const std::vector<Range> ranges{
       {a, extent(*a_layout)}, {b, extent(*b_layout)}, {d, extent(*d_layout)}, {workspace, told[6]}};
-  return status_of(submit_library_work(stream, ranges,
-                                       [=, a_copy = *a_layout, b_copy = *b_layout, d_copy = *d_layout, used = told[6]] {
-                                         if (used) std::memset(workspace, 0xA5, used);
-                                         product(a_copy, a, b_copy, b, factors[0], factors[1], d_copy,
-                                                 static_cast<float*>(d));
-                                         return llmos::cuda::success;
-                                       }));
+  return status_of(submit_library_work(
+      stream, ranges, [=, a_copy = *a_layout, b_copy = *b_layout, d_copy = *d_layout, used = told[6]] {
+        if (used) std::memset(workspace, 0xA5, used);
+        product(a_copy, a, b_copy, b, factors[0], factors[1], d_copy, static_cast<float*>(d));
+        return llmos::cuda::success;
+      }));
 }
 
 }  // extern "C"

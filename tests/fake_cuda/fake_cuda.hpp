@@ -30,6 +30,7 @@ struct Settings {
   Result init = 0;           // what cuInit says
   bool registers_read_only = true;
   simt::Schedule schedule;
+  std::string idle = {};  // the kernel of this name does nothing: who checks it has to notice
 };
 
 // Begins anew: no faults, no calls counted. There must be no context.

@@ -45,6 +45,7 @@ Result cuLaunchKernel(FunctionHandle function, unsigned grid_x, unsigned grid_y,
   return submit(stream, [=] {
     try {
       driver().launches.emplace_back(kernel->name);
+      if (kernel->name == driver().settings.idle) return success;
       simt::launch(
           {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, [&] { kernel->run(arguments->data()); },
           driver().settings.schedule);
