@@ -115,7 +115,7 @@ TEST_F(CudaGraphs, AreRecordedAnewWhenWhatTheyReadHasMoved) {
   const Memory memory = backend.allocate(600 * 8 * sizeof(float));
   const auto repeat = [&](size_t rows) {
     const std::vector<int32_t> tokens(rows, 3);
-    std::vector<Run> runs;
+    std::vector<core::Run> runs;
     for (size_t i = 0; i < rows; i++) runs.push_back({i, 1, 0, {}});
     backend.repeat({tokens, runs, {}}, 0, [&] {
       backend.embed(adopted, tokens, 1, {reinterpret_cast<float*>(memory.get()), rows, 8});
