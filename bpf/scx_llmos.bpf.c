@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * scx_llmos: a scheduler of CPUs (sched_ext, Linux 6.19 or newer) under which the
- * threads that have a lane's turn, or feed one, come first on their NUMA node. All
+ * threads that have a lane's turn, or feed one, come first on their NUMA node. Who
+ * did so a moment ago is taken to prepare the next turn, and feeds it. All
  * others share what is left fairly, by the weights of their nice values. When it is
  * detached, or the kernel throws it out, EEVDF schedules everybody again.
  *
@@ -12,7 +13,8 @@
  *  - A lane's thread that wakes takes a CPU of its node from one of the others at
  *    once. Where they have a CPU by right (see below), it waits others_slice + tick.
  *  - While others wait, lanes' threads keep a CPU for lanes_max + tick; then the
- *    others have it for others_slice, whoever of them that is.
+ *    others have it for others_slice, whoever of them that is. What they had of it
+ *    before, in the same proportion, counts.
  *  - Among lanes' threads, and among the others, slices go around.
  */
 #include <llmos/policy.bpf.h>
@@ -130,6 +132,7 @@ struct knobs {			/* 0: the default */
 	u64 lanes_slice_ns;	/* of a lane's thread, where others of them wait */
 	u64 others_slice_ns;
 	u64 lanes_max_ns;	/* for which lanes' threads may keep a CPU that others want */
+	u64 prepare_ns;		/* for which a thread whose turn is over is taken to prepare the next */
 };
 
 struct stats {			/* of each CPU */
@@ -168,12 +171,45 @@ PINNED(llmos_scx_end, BPF_MAP_TYPE_ARRAY, struct ended);
 static u64 lanes_slice(void) { return KNOB(lanes_slice_ns, 12 * 1000000ULL); }
 static u64 others_slice(void) { return KNOB(others_slice_ns, 4 * 1000000ULL); }
 static u64 lanes_max(void) { return KNOB(lanes_max_ns, 36 * 1000000ULL); }
+static u64 prepare(void) { return KNOB(prepare_ns, 10 * 1000000ULL); }
 
 #define COUNT(field, by) ({					\
 	struct stats *stats_ = LLMOS_GET(llmos_scx_stats);	\
 	if (stats_)						\
 		stats_->field += (by);				\
 })
+
+static bool before(u64 a, u64 b)
+{
+	return (s64)(a - b) < 0;
+}
+
+/* ---- classes ---- */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, u64);
+} prepares_until SEC(".maps");
+
+/*
+ * Between two steps a device idles until its lane is asked for again. So whoever had a
+ * turn, or fed one, a moment ago must not stand behind hogs with what is left to do.
+ */
+static u32 class_of(struct task_struct *p)
+{
+	u32 class = llmos_task_class(p);
+	u64 *until = bpf_task_storage_get(&prepares_until, p, NULL, class ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+
+	if (!until)
+		return class;
+	if (class)
+		*until = scx_bpf_now() + prepare();
+	else if (before(scx_bpf_now(), *until))
+		class = LLMOS_TASK_FEEDS;
+	return class;
+}
 
 /* ---- CPUs and nodes ---- */
 
@@ -210,9 +246,13 @@ static u64 others_queue(u32 node) { return 2 * (u64)node + 1; }
 
 u64 virtual_time;		/* of the other that was served last */
 
-static bool before(u64 a, u64 b)
+/* The others ran: lanes' threads may keep the CPU for longer, in proportion. */
+static void pay(struct cpu *cpu, u64 ran)
 {
-	return (s64)(a - b) < 0;
+	u64 allowed = ran * lanes_max() / others_slice();
+
+	cpu->due_ns -= ran < cpu->due_ns ? ran : cpu->due_ns;
+	cpu->lanes_ns -= allowed < cpu->lanes_ns ? allowed : cpu->lanes_ns;
 }
 
 /* What ran since the last time goes to the CPU's account, and to the task's. */
@@ -226,7 +266,7 @@ static void account(struct cpu *cpu, struct task_struct *p)
 		cpu->lanes_ns += ran;
 		COUNT(lanes_ns, ran);
 	} else if (cpu->occupant == OTHER) {
-		cpu->due_ns -= ran < cpu->due_ns ? ran : cpu->due_ns;
+		pay(cpu, ran);
 		scx_bpf_task_set_dsq_vtime(p, scx(p)->dsq_vtime + ran * 100 / (weight ? weight : 1));
 		COUNT(others_ns, ran);
 	}
@@ -235,7 +275,7 @@ static void account(struct cpu *cpu, struct task_struct *p)
 /* A lane's thread joins the others, once it is one of them, where they are by then. */
 static void occupy(struct cpu *cpu, struct task_struct *p)
 {
-	u32 occupant = llmos_task_class(p) ? LANE : OTHER;
+	u32 occupant = class_of(p) ? LANE : OTHER;
 
 	if (occupant == LANE || cpu->occupant == LANE)
 		scx_bpf_task_set_dsq_vtime(p, virtual_time);
@@ -337,13 +377,13 @@ SEC("struct_ops/select_cpu") s32 BPF_PROG(llmos_select_cpu, struct task_struct *
 	s32 number = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &idle);
 
 	if (idle)
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, llmos_task_class(p) ? lanes_slice() : others_slice(), 0);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, class_of(p) ? lanes_slice() : others_slice(), 0);
 	return number;
 }
 
 SEC("struct_ops/enqueue") void BPF_PROG(llmos_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	u32 class = llmos_task_class(p);
+	u32 class = class_of(p);
 
 	if (class)
 		enqueue_lane(p, class, enq_flags);
