@@ -53,6 +53,7 @@ complete -c llmosctl -n '__fish_seen_subcommand_from audit; and not __fish_seen_
 complete -c llmosctl -n '__fish_seen_subcommand_from top' -x -s d -l delay -d 'Seconds between two looks'
 complete -c llmosctl -n '__fish_seen_subcommand_from top' -l once -d 'Print what happened in one such time, and end'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l device-share -d 'Take turns on the device with other engines'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -l no-cublas -d 'Own kernels for prompts on CUDA devices'
 complete -c llmosctl -n '__fish_seen_subcommand_from group' -a 'show set memory.max memory.low time.weight time.max'
 
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -F

@@ -2,6 +2,7 @@
 // The kernels by name. nvcc makes the image of this file; the tests' fake driver includes it.
 #include "cuda/kernels/attention.cuh"
 #include "cuda/kernels/best.cuh"
+#include "cuda/kernels/library.cuh"
 #include "cuda/kernels/list.hpp"
 #include "cuda/kernels/multiply.cuh"
 #include "cuda/kernels/rows.cuh"
