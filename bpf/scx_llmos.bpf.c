@@ -18,6 +18,7 @@
  *  - Among lanes' threads, and among the others, slices go around.
  */
 #include <llmos/policy.bpf.h>
+#include <llmos/scheduler.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -39,6 +40,7 @@ struct task_struct___scx {
 	u32 flags;
 	s32 nr_cpus_allowed;
 	const struct cpumask *cpus_ptr;
+	struct cpumask cpus_mask;	/* so that clang 14 describes the type, and not only its name */
 	struct sched_ext_entity scx;
 };
 
@@ -126,29 +128,7 @@ extern bool scx_bpf_dsq_move(struct bpf_iter_scx_dsq *it__iter, struct task_stru
 #define scx(p) (&((struct task_struct___scx *)(p))->scx)
 #define cpus_allowed(p) (((struct task_struct___scx *)(p))->cpus_ptr)
 
-/* ---- knobs, counts, and the end, in /sys/fs/bpf: they outlive the scheduler ---- */
-
-struct knobs {			/* 0: the default */
-	u64 lanes_slice_ns;	/* of a lane's thread, where others of them wait */
-	u64 others_slice_ns;
-	u64 lanes_max_ns;	/* for which lanes' threads may keep a CPU that others want */
-	u64 prepare_ns;		/* for which a thread whose turn is over is taken to prepare the next */
-};
-
-struct stats {			/* of each CPU */
-	u64 lanes_ns;		/* run by lanes' threads */
-	u64 others_ns;
-	u64 preempted;		/* times that a lane's thread took the CPU from one of the others */
-	u64 promoted;		/* threads that came to have a turn while they waited for a CPU */
-	u64 dues;		/* times that the others had it by right */
-};
-
-struct ended {
-	u64 kind;		/* enum scx_exit_kind: 64 detached; 1024 and more: an error */
-	s64 code;
-	char reason[64];
-	char message[256];
-};
+/* ---- knobs, counts, and the end: see <llmos/scheduler.h> ---- */
 
 #define PINNED(map_name, map_type, type_of_value)		\
 	struct {						\
@@ -159,12 +139,12 @@ struct ended {
 		__type(value, type_of_value);			\
 	} map_name SEC(".maps")
 
-PINNED(llmos_scx_knobs, BPF_MAP_TYPE_ARRAY, struct knobs);
-PINNED(llmos_scx_stats, BPF_MAP_TYPE_PERCPU_ARRAY, struct stats);
-PINNED(llmos_scx_end, BPF_MAP_TYPE_ARRAY, struct ended);
+PINNED(llmos_scx_knobs, BPF_MAP_TYPE_ARRAY, struct llmos_scx_knobs);
+PINNED(llmos_scx_stats, BPF_MAP_TYPE_PERCPU_ARRAY, struct llmos_scx_stats);
+PINNED(llmos_scx_end, BPF_MAP_TYPE_ARRAY, struct llmos_scx_end);
 
 #define KNOB(field, otherwise) ({				\
-	struct knobs *knobs_ = LLMOS_GET(llmos_scx_knobs);	\
+	struct llmos_scx_knobs *knobs_ = LLMOS_GET(llmos_scx_knobs);	\
 	knobs_ && knobs_->field ? knobs_->field : (otherwise);	\
 })
 
@@ -174,7 +154,7 @@ static u64 lanes_max(void) { return KNOB(lanes_max_ns, 36 * 1000000ULL); }
 static u64 prepare(void) { return KNOB(prepare_ns, 10 * 1000000ULL); }
 
 #define COUNT(field, by) ({					\
-	struct stats *stats_ = LLMOS_GET(llmos_scx_stats);	\
+	struct llmos_scx_stats *stats_ = LLMOS_GET(llmos_scx_stats);	\
 	if (stats_)						\
 		stats_->field += (by);				\
 })
@@ -586,7 +566,7 @@ SEC("struct_ops.s/init") s32 BPF_PROG(llmos_init)
 
 SEC("struct_ops/exit") void BPF_PROG(llmos_exit, struct scx_exit_info *info)
 {
-	struct ended *ended = LLMOS_GET(llmos_scx_end);
+	struct llmos_scx_end *ended = LLMOS_GET(llmos_scx_end);
 
 	if (!ended)
 		return;
