@@ -204,8 +204,8 @@ TEST_F(CudaPlacement, DeviceThatCannotReadReadOnlyMemoryIsToldSo) {
 // The fake driver's own rules of registration.
 TEST_F(CudaPlacement, RegistrationIsCheckedByTheFakeDriverToo) {
   const auto image = test::image().empty() ? built_in_image() : test::image();
-  Device device(0, image);
-  const Device::Current current(device);
+  cuda::Device device(0, image);
+  const cuda::Device::Current current(device);
   const Driver& driver = device.driver();
   constexpr size_t page = 4096;
   auto* const pages =
