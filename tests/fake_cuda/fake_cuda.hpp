@@ -29,7 +29,7 @@ struct Settings {
   int major = 8, minor = 0;  // compute capability
   Result init = 0;           // what cuInit says
   bool registers_read_only = true;
-  simt::Schedule schedule;
+  simt::Schedule schedule = {};
   std::string idle = {};  // the kernel of this name does nothing: who checks it has to notice
 };
 
