@@ -308,6 +308,7 @@ static bool woke_idle(struct task_struct *p, u64 flags)
 	if (number < 0)
 		return false;
 	scx_bpf_kick_cpu(number, SCX_KICK_IDLE);
+	COUNT(woken, 1);
 	return true;
 }
 

@@ -22,6 +22,7 @@ struct llmos_scx_stats {
 	__u64 preempted;	/* times that a lane's thread took the CPU from one of the others */
 	__u64 promoted;		/* threads that came to have a turn while they waited for a CPU */
 	__u64 dues;		/* times that the others had it by right */
+	__u64 woken;		/* times that an idle CPU was woken for a thread that waited here */
 };
 
 struct llmos_scx_end {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <thread>
 
@@ -246,6 +247,49 @@ TEST_F(Scheduling, IdleCpusTakeWorkOfOtherNodes) {
   sleep(3);
   const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   EXPECT_GT((first.seconds() + second.seconds() - before) / passed, 1.5);
+}
+
+// When somebody comes to run there, if it may from now on, in ms; nobody but the scheduler wakes that CPU.
+double lateness_on_idle_cpu(pid_t pid, std::atomic<int64_t>& arrived) {
+  using Clock = std::chrono::steady_clock;
+  cpu_set_t here, both;
+  CPU_ZERO(&here);
+  CPU_SET(0, &here);
+  both = here;
+  CPU_SET(1, &both);
+  if (sched_setaffinity(pid, sizeof(here), &here)) throw_errno("sched_setaffinity");
+  usleep(50000);
+  arrived = 0;
+  const auto begin = Clock::now();
+  if (sched_setaffinity(pid, sizeof(both), &both)) throw_errno("sched_setaffinity");
+  while (!arrived && Clock::now() - begin < std::chrono::seconds(5)) usleep(10000);
+  return static_cast<double>((arrived ? arrived.load() : INT64_MAX) - begin.time_since_epoch().count()) / 1e6;
+}
+
+// It runs on CPU 0, as its rival and this test do, or waits for it there: slices are so long that it is not soon again.
+TEST_F(Scheduling, AnIdleCpuIsWokenForWhoMayRunThereFromNowOn) {
+  if (sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "one CPU";
+  pin(0);
+  const Scheduler scheduler;
+  scheduler.set_knobs(0, 1 * second, 0);
+  const Mapping memory(-1, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+  auto& arrived = *new (memory.data()) std::atomic<int64_t>(1);
+  const Hog rival(0);
+  Child mover([&](Child::Parent& parent) {
+    pin(0);
+    parent.tell();
+    for (;;)
+      if (!arrived && sched_getcpu() == 1) arrived = std::chrono::steady_clock::now().time_since_epoch().count();
+  });
+  mover.wait();
+  std::vector<double> late;
+  const uint64_t woken = scheduler.counted("woken");
+  for (int round = 0; round < 7; round++) late.push_back(lateness_on_idle_cpu(mover.pid(), arrived));
+  std::ranges::sort(late);
+  printf("woken after %.1f ms, %.1f at most\n", late[3], late[6]);
+  EXPECT_GE(scheduler.counted("woken"), woken + 4);
+  EXPECT_LT(late[3], 600);  // of emulated time, on a host that may have other things to do
+  unpin();
 }
 
 // Hogs, threads that take turns, and processes that come and go.
