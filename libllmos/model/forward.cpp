@@ -27,7 +27,7 @@ Matrix Forward::buffer(size_t rows, size_t columns) {
   return {reinterpret_cast<float*>(memory_.back().get()), rows, columns};
 }
 
-void Forward::run(const Batch& batch, size_t best, const std::function<bool()>& proceed) {
+void Forward::run(const Batch& batch, BestWanted best, const std::function<bool()>& proceed) {
   const auto go_on = [&] {
     if (!proceed()) fail(ECANCELED, "the step was cancelled");
   };
@@ -35,7 +35,7 @@ void Forward::run(const Batch& batch, size_t best, const std::function<bool()>& 
   go_on();
   rows_ = batch.tokens.size();
   set_angles(batch.runs);
-  backend_.repeat(batch, best, [&] {
+  backend_.repeat(batch, best.count * 2 + best.rest, [&] {
     backend_.embed(weights_.embedding, batch.tokens, config_.embedding_scale, hidden_.first_rows(rows_));
     for (size_t index = 0; index < config_.layers; index++) {
       go_on();
@@ -43,10 +43,10 @@ void Forward::run(const Batch& batch, size_t best, const std::function<bool()>& 
     }
     if (batch.outputs.empty()) return;
     const Matrix logits = compute_logits(batch.outputs);
-    if (best > 0) backend_.find_best(logits, best, best_.get());
+    if (best.count > 0) backend_.find_best(logits, best.count, best_.get(), best.rest);
   });
   outputs_.assign(batch.outputs.begin(), batch.outputs.end());
-  best_count_ = best;
+  found_ = best;
 }
 
 void Forward::layer(size_t index, std::span<const Run> runs) {
@@ -128,9 +128,12 @@ void Forward::logits(std::span<const uint32_t> rows, float* out) {
   }
 }
 
-void Forward::best(std::vector<Candidate>& out) {
-  out.resize(outputs_.size() * best_count_);
-  if (!out.empty()) backend_.read_best(logits_.first_rows(outputs_.size()), best_count_, best_.get(), out.data());
+void Forward::best(std::vector<Candidate>& out, std::vector<double>& rest) {
+  out.resize(outputs_.size() * found_.count);
+  rest.assign(outputs_.size(), 0);
+  if (out.empty()) return;
+  backend_.read_best(logits_.first_rows(outputs_.size()), found_.count, best_.get(), out.data(),
+                     found_.rest ? rest.data() : nullptr);
 }
 
 }  // namespace llmos::core

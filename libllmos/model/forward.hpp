@@ -23,10 +23,10 @@ class Forward {
   size_t capacity() const { return capacity_; }
 
   // Runs a batch through all layers; keys and values go to the runs' pages. Logits of the batch's outputs (at most
-  // output_rows) are computed along, and of each the `best` best are found when that is not 0 (at most most_best()).
+  // output_rows) are computed along, and of each what `best` wants is found (at most most_best() of them).
   // `proceed` is asked before each layer that is not part of a recorded step; when it says no the pass ends with
   // ECANCELED and the positions of the batch hold nothing.
-  void run(const Batch& batch, size_t best, const std::function<bool()>& proceed);
+  void run(const Batch& batch, BestWanted best, const std::function<bool()>& proceed);
 
   // How many best logits can be found: 0 where the backend leaves that to the host.
   size_t most_best() const { return best_ ? Backend::most_best : 0; }
@@ -35,8 +35,9 @@ class Forward {
   // vocabulary floats, written to host memory. Logits of just the batch's outputs are there already.
   void states(std::span<const uint32_t> rows, float* out);
   void logits(std::span<const uint32_t> rows, float* out);
-  // Of the batch's outputs as many as run() was asked for each: see Backend::read_best().
-  void best(std::vector<Candidate>& out);
+  // Of the batch's outputs what run() was asked for: so many candidates of each, and the rest. See
+  // Backend::read_best().
+  void best(std::vector<Candidate>& out, std::vector<double>& rest);
 
  private:
   void layer(size_t index, std::span<const Run> runs);
@@ -52,7 +53,7 @@ class Forward {
   size_t capacity_;
   size_t rows_ = 0;                // of the last batch
   std::vector<uint32_t> outputs_;  // rows that logits_ holds
-  size_t best_count_ = 0;          // found for each of them
+  BestWanted found_;               // for each of them
 
   std::vector<Memory> memory_;
   Matrix hidden_, normed_, query_, key_, value_, attended_, projected_, gate_, up_, angles_, local_angles_, logits_;
