@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * scx_llmos: a scheduler of CPUs (sched_ext, Linux 6.19 or newer) under which the
- * threads that have a lane's turn, or feed one, come first on their NUMA node. All
+ * threads that have a lane's turn, or feed one, come first on their NUMA node. Who
+ * did so a moment ago is taken to prepare the next turn, and feeds it. All
  * others share what is left fairly, by the weights of their nice values. When it is
  * detached, or the kernel throws it out, EEVDF schedules everybody again.
  *
@@ -12,10 +13,12 @@
  *  - A lane's thread that wakes takes a CPU of its node from one of the others at
  *    once. Where they have a CPU by right (see below), it waits others_slice + tick.
  *  - While others wait, lanes' threads keep a CPU for lanes_max + tick; then the
- *    others have it for others_slice, whoever of them that is.
+ *    others have it for others_slice, whoever of them that is. What they had of it
+ *    before, in the same proportion, counts.
  *  - Among lanes' threads, and among the others, slices go around.
  */
 #include <llmos/policy.bpf.h>
+#include <llmos/scheduler.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -37,6 +40,7 @@ struct task_struct___scx {
 	u32 flags;
 	s32 nr_cpus_allowed;
 	const struct cpumask *cpus_ptr;
+	struct cpumask cpus_mask;	/* so that clang 14 describes the type, and not only its name */
 	struct sched_ext_entity scx;
 };
 
@@ -124,28 +128,7 @@ extern bool scx_bpf_dsq_move(struct bpf_iter_scx_dsq *it__iter, struct task_stru
 #define scx(p) (&((struct task_struct___scx *)(p))->scx)
 #define cpus_allowed(p) (((struct task_struct___scx *)(p))->cpus_ptr)
 
-/* ---- knobs, counts, and the end, in /sys/fs/bpf: they outlive the scheduler ---- */
-
-struct knobs {			/* 0: the default */
-	u64 lanes_slice_ns;	/* of a lane's thread, where others of them wait */
-	u64 others_slice_ns;
-	u64 lanes_max_ns;	/* for which lanes' threads may keep a CPU that others want */
-};
-
-struct stats {			/* of each CPU */
-	u64 lanes_ns;		/* run by lanes' threads */
-	u64 others_ns;
-	u64 preempted;		/* times that a lane's thread took the CPU from one of the others */
-	u64 promoted;		/* threads that came to have a turn while they waited for a CPU */
-	u64 dues;		/* times that the others had it by right */
-};
-
-struct ended {
-	u64 kind;		/* enum scx_exit_kind: 64 detached; 1024 and more: an error */
-	s64 code;
-	char reason[64];
-	char message[256];
-};
+/* ---- knobs, counts, and the end: see <llmos/scheduler.h> ---- */
 
 #define PINNED(map_name, map_type, type_of_value)		\
 	struct {						\
@@ -156,24 +139,57 @@ struct ended {
 		__type(value, type_of_value);			\
 	} map_name SEC(".maps")
 
-PINNED(llmos_scx_knobs, BPF_MAP_TYPE_ARRAY, struct knobs);
-PINNED(llmos_scx_stats, BPF_MAP_TYPE_PERCPU_ARRAY, struct stats);
-PINNED(llmos_scx_end, BPF_MAP_TYPE_ARRAY, struct ended);
+PINNED(llmos_scx_knobs, BPF_MAP_TYPE_ARRAY, struct llmos_scx_knobs);
+PINNED(llmos_scx_stats, BPF_MAP_TYPE_PERCPU_ARRAY, struct llmos_scx_stats);
+PINNED(llmos_scx_end, BPF_MAP_TYPE_ARRAY, struct llmos_scx_end);
 
 #define KNOB(field, otherwise) ({				\
-	struct knobs *knobs_ = LLMOS_GET(llmos_scx_knobs);	\
+	struct llmos_scx_knobs *knobs_ = LLMOS_GET(llmos_scx_knobs);	\
 	knobs_ && knobs_->field ? knobs_->field : (otherwise);	\
 })
 
 static u64 lanes_slice(void) { return KNOB(lanes_slice_ns, 12 * 1000000ULL); }
 static u64 others_slice(void) { return KNOB(others_slice_ns, 4 * 1000000ULL); }
 static u64 lanes_max(void) { return KNOB(lanes_max_ns, 36 * 1000000ULL); }
+static u64 prepare(void) { return KNOB(prepare_ns, 10 * 1000000ULL); }
 
 #define COUNT(field, by) ({					\
-	struct stats *stats_ = LLMOS_GET(llmos_scx_stats);	\
+	struct llmos_scx_stats *stats_ = LLMOS_GET(llmos_scx_stats);	\
 	if (stats_)						\
 		stats_->field += (by);				\
 })
+
+static bool before(u64 a, u64 b)
+{
+	return (s64)(a - b) < 0;
+}
+
+/* ---- classes ---- */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, u64);
+} prepares_until SEC(".maps");
+
+/*
+ * Between two steps a device idles until its lane is asked for again. So whoever had a
+ * turn, or fed one, a moment ago must not stand behind hogs with what is left to do.
+ */
+static u32 class_of(struct task_struct *p)
+{
+	u32 class = llmos_task_class(p);
+	u64 *until = bpf_task_storage_get(&prepares_until, p, NULL, class ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+
+	if (!until)
+		return class;
+	if (class)
+		*until = scx_bpf_now() + prepare();
+	else if (before(scx_bpf_now(), *until))
+		class = LLMOS_TASK_FEEDS;
+	return class;
+}
 
 /* ---- CPUs and nodes ---- */
 
@@ -210,9 +226,13 @@ static u64 others_queue(u32 node) { return 2 * (u64)node + 1; }
 
 u64 virtual_time;		/* of the other that was served last */
 
-static bool before(u64 a, u64 b)
+/* The others ran: lanes' threads may keep the CPU for longer, in proportion. */
+static void pay(struct cpu *cpu, u64 ran)
 {
-	return (s64)(a - b) < 0;
+	u64 allowed = ran * lanes_max() / others_slice();
+
+	cpu->due_ns -= ran < cpu->due_ns ? ran : cpu->due_ns;
+	cpu->lanes_ns -= allowed < cpu->lanes_ns ? allowed : cpu->lanes_ns;
 }
 
 /* What ran since the last time goes to the CPU's account, and to the task's. */
@@ -226,7 +246,7 @@ static void account(struct cpu *cpu, struct task_struct *p)
 		cpu->lanes_ns += ran;
 		COUNT(lanes_ns, ran);
 	} else if (cpu->occupant == OTHER) {
-		cpu->due_ns -= ran < cpu->due_ns ? ran : cpu->due_ns;
+		pay(cpu, ran);
 		scx_bpf_task_set_dsq_vtime(p, scx(p)->dsq_vtime + ran * 100 / (weight ? weight : 1));
 		COUNT(others_ns, ran);
 	}
@@ -235,7 +255,7 @@ static void account(struct cpu *cpu, struct task_struct *p)
 /* A lane's thread joins the others, once it is one of them, where they are by then. */
 static void occupy(struct cpu *cpu, struct task_struct *p)
 {
-	u32 occupant = llmos_task_class(p) ? LANE : OTHER;
+	u32 occupant = class_of(p) ? LANE : OTHER;
 
 	if (occupant == LANE || cpu->occupant == LANE)
 		scx_bpf_task_set_dsq_vtime(p, virtual_time);
@@ -337,13 +357,13 @@ SEC("struct_ops/select_cpu") s32 BPF_PROG(llmos_select_cpu, struct task_struct *
 	s32 number = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &idle);
 
 	if (idle)
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, llmos_task_class(p) ? lanes_slice() : others_slice(), 0);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, class_of(p) ? lanes_slice() : others_slice(), 0);
 	return number;
 }
 
 SEC("struct_ops/enqueue") void BPF_PROG(llmos_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	u32 class = llmos_task_class(p);
+	u32 class = class_of(p);
 
 	if (class)
 		enqueue_lane(p, class, enq_flags);
@@ -546,7 +566,7 @@ SEC("struct_ops.s/init") s32 BPF_PROG(llmos_init)
 
 SEC("struct_ops/exit") void BPF_PROG(llmos_exit, struct scx_exit_info *info)
 {
-	struct ended *ended = LLMOS_GET(llmos_scx_end);
+	struct llmos_scx_end *ended = LLMOS_GET(llmos_scx_end);
 
 	if (!ended)
 		return;

@@ -8,6 +8,7 @@ install(FILES ${PROJECT_SOURCE_DIR}/include/llmos/llmos.h ${PROJECT_SOURCE_DIR}/
               ${PROJECT_SOURCE_DIR}/include/llmos/engine.h ${PROJECT_SOURCE_DIR}/include/llmos/engine.hpp
               ${PROJECT_SOURCE_DIR}/include/llmos/lane.h ${PROJECT_SOURCE_DIR}/include/llmos/lane.hpp
               ${PROJECT_SOURCE_DIR}/include/llmos/policy.bpf.h ${PROJECT_SOURCE_DIR}/include/llmos/audit.h
+              ${PROJECT_SOURCE_DIR}/include/llmos/scheduler.h
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/llmos)
 # Beside ours, not in <linux/>, which belongs to the C library's package: #include <llmos/linux/llmos.h>
 install(FILES ${PROJECT_SOURCE_DIR}/include/uapi/linux/llmos.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/llmos/linux)

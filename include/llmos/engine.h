@@ -33,6 +33,8 @@ typedef struct llmos_session llmos_session;
  * engines of different cgroups share device time by their groups' time.weight.
  * Needs the kernel module (ENODEV). */
 #define LLMOS_ENGINE_SHARE	(1U << 1)
+/* CUDA devices: llmos' own kernels for prompts, also where NVIDIA's cuBLASLt is installed. */
+#define LLMOS_ENGINE_NO_CUBLAS	(1U << 2)
 
 /* Zero everything, set size to sizeof() and then what is to differ. */
 typedef struct llmos_engine_options {

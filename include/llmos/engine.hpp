@@ -29,6 +29,7 @@ struct EngineOptions {
   bool pin = false;           // bind each worker thread to one CPU
   bool device_share = false;  // take turns with other engines on this device; needs the kernel module
   std::string kernels = {};   // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best it has
+  bool cublas = true;         // on CUDA devices: NVIDIA's cuBLASLt for prompts, where it is installed
 };
 
 struct EngineInfo {
@@ -161,7 +162,8 @@ class Engine {
     c.device = options.device.c_str();
     c.kernels = options.kernels.empty() ? nullptr : options.kernels.c_str();
     c.threads = options.threads;
-    c.flags = (options.pin ? LLMOS_ENGINE_PIN : 0) | (options.device_share ? LLMOS_ENGINE_SHARE : 0);
+    c.flags = (options.pin ? LLMOS_ENGINE_PIN : 0) | (options.device_share ? LLMOS_ENGINE_SHARE : 0) |
+              (options.cublas ? 0 : LLMOS_ENGINE_NO_CUBLAS);
     c.cache_type = static_cast<uint32_t>(options.cache_type);
     c.batch_tokens = options.batch_tokens;
     c.context = options.context;

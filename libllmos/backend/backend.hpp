@@ -158,6 +158,7 @@ struct BackendOptions {
   bool pin = false;            // bind worker threads to CPUs
   std::string kernels;         // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best this CPU has
   std::span<const std::byte> cuda_image;  // kernels for CUDA devices; empty: those of this build
+  bool cublas = true;  // on CUDA devices: prompts through cuBLASLt, where it is installed and the weights are floats
 };
 
 // ENOTSUP for a device this build does not know, ENODEV for one that is not there.

@@ -45,10 +45,12 @@ EngineOptions to_options(const llmos_engine_options* given) {
   const llmos_engine_options c = sized(given, "options");
   if (c.device) options.backend.device = c.device;
   if (c.kernels) options.backend.kernels = c.kernels;
-  if (c.flags & ~(LLMOS_ENGINE_PIN | LLMOS_ENGINE_SHARE)) fail(EINVAL, "the engine flags {:#x} are not all known", c.flags);
+  if (c.flags & ~(LLMOS_ENGINE_PIN | LLMOS_ENGINE_SHARE | LLMOS_ENGINE_NO_CUBLAS))
+    fail(EINVAL, "the engine flags {:#x} are not all known", c.flags);
   if (c.cache_type > LLMOS_CACHE_Q8_0) fail(EINVAL, "there is no cache type {}", c.cache_type);
   options.backend.threads = c.threads;
   options.backend.pin = c.flags & LLMOS_ENGINE_PIN;
+  options.backend.cublas = !(c.flags & LLMOS_ENGINE_NO_CUBLAS);
   options.device_share = c.flags & LLMOS_ENGINE_SHARE;
   options.cache_type = c.cache_type == LLMOS_CACHE_Q8_0 ? CacheType::q8_0 : CacheType::f16;
   if (c.batch_tokens) options.batch_tokens = c.batch_tokens;

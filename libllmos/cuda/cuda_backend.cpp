@@ -54,8 +54,6 @@ Kernel kernel_for(TensorType type, Use use) {
   fail(ENOTSUP, "there are no CUDA kernels for tensors of type {}", static_cast<uint32_t>(type));
 }
 
-constexpr size_t least_tile_tokens = 16;  // fewer fill too little of a tile: of a product, or of a prompt's attention
-
 std::optional<Kernel> tiles_kernel_for(TensorType type) {
   switch (type) {
 #define LLMOS_CASE(name, Unit) \
@@ -87,8 +85,12 @@ ProductArguments arguments_of(const Product& product) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int number, std::span<const std::byte> image)
-    : device_(std::make_shared<Device>(number, image)), staging_(*device_) {}
+CudaBackend::CudaBackend(int number, std::span<const std::byte> image, bool cublas)
+    : device_(std::make_shared<Device>(number, image)), staging_(*device_), cublas_(cublas) {}
+
+std::string CudaBackend::description() const {
+  return "CUDA, " + device_->name() + (library_ ? ", " + library_->description() : "");
+}
 
 Memory CudaBackend::allocate(size_t bytes) {
   bytes = std::max<size_t>(bytes, 1);
@@ -126,6 +128,8 @@ TensorView CudaBackend::adopt(const TensorView& weight) {
   adopted.data = memory.get();
   weights_.push_back(std::move(memory));
   widest_ = std::max(widest_, weight.columns());
+  if (LibraryProducts::numbers_of(weight.type)) find_library();
+  if (library_ && weight.type == TensorType::bf16) halves_a_token_ = 2;
   return adopted;
 }
 
@@ -178,7 +182,7 @@ void CudaBackend::note(const Batch& batch) {
   tokens_.put(*this, batch.tokens.data(), batch.tokens.size_bytes());
   if (!batch.outputs.empty()) rows_.put(*this, batch.outputs.data(), batch.outputs.size_bytes());
   note_places(batch.runs);
-  if (batch.tokens.size() >= least_tile_tokens) reserve_halves(batch.tokens.size(), widest_);
+  if (batch.tokens.size() >= least_tile_tokens) reserve_halves(batch.tokens.size() * halves_a_token_, widest_);
 }
 
 // Where the driver has no room for a graph, or none of such a kind, the step is issued call by call, now and later.
@@ -225,8 +229,8 @@ void CudaBackend::norm(Matrix x, const float* weight, float epsilon, Matrix out)
   device_->launch(Kernel::norm, narrow(x.rows), 1, narrow(threads), &arguments);
 }
 
-bool CudaBackend::reserve_halves(size_t tokens, size_t columns) {
-  const size_t bytes = tokens * (divide_up(columns, tile_columns) * tile_columns * sizeof(uint16_t) + sizeof(float));
+bool CudaBackend::reserve_halves(size_t rows, size_t columns) {
+  const size_t bytes = rows * (half_stride(columns) * sizeof(uint16_t) + sizeof(float));
   if (bytes <= halves_bytes_) return true;
   if (recording_) return false;
   forget_graphs();  // they read where they were
@@ -237,21 +241,28 @@ bool CudaBackend::reserve_halves(size_t tokens, size_t columns) {
   return true;
 }
 
+// Fills the reserved halves; their scales follow them.
+CudaBackend::Halves CudaBackend::halve(Matrix x) {
+  const size_t stride = half_stride(x.columns);
+  auto* const halves = reinterpret_cast<uint16_t*>(halves_.get());
+  auto* const scales = reinterpret_cast<float*>(halves + x.rows * stride);
+  const HalveArguments arguments{.x = x.data,
+                                 .halves = halves,
+                                 .scales = scales,
+                                 .columns = narrow(x.columns),
+                                 .x_stride = narrow(x.columns),
+                                 .half_stride = narrow(stride)};
+  device_->launch(Kernel::halve, narrow(x.rows), 1, row_threads, &arguments);
+  return {halves, nullptr, scales, stride};
+}
+
 // By tensor cores, where there are enough tokens for them and the weights keep their digits as halves.
 bool CudaBackend::launch_tiles(Matrix x, TensorType type, const MultiplyArguments& a) {
   const std::optional<Kernel> kernel = tiles_kernel_for(type);
   if (!kernel || x.rows < least_tile_tokens || !reserve_halves(x.rows, x.columns)) return false;
-  const size_t stride = divide_up(x.columns, tile_columns) * tile_columns;
-  auto* const halves = reinterpret_cast<uint16_t*>(halves_.get());
-  auto* const scales = reinterpret_cast<float*>(halves + x.rows * stride);
-  const HalveArguments halve{.x = x.data,
-                             .halves = halves,
-                             .scales = scales,
-                             .columns = narrow(x.columns),
-                             .x_stride = narrow(x.columns),
-                             .half_stride = narrow(stride)};
-  device_->launch(Kernel::halve, narrow(x.rows), 1, row_threads, &halve);
-  const TilesArguments tiles{.multiply = a, .halves = halves, .scales = scales, .half_stride = narrow(stride)};
+  const Halves halves = halve(x);
+  const TilesArguments tiles{
+      .multiply = a, .halves = halves.numbers, .scales = halves.scales, .half_stride = narrow(halves.stride)};
   device_->launch(*kernel, narrow(divide_up(a.rows, a.gated ? tile_rows / 2 : tile_rows)),
                   narrow(divide_up(x.rows, tile_tokens)), multiply_threads, &tiles);
   return true;
@@ -269,8 +280,9 @@ void CudaBackend::launch_multiply(Matrix x, TensorType type, MultiplyArguments& 
                   narrow(divide_up(a.tokens, tokens)), multiply_threads, &a);
 }
 
-// Products with weights of one type, in one launch.
+// Products with weights of one type, in one launch, or by cuBLASLt.
 void CudaBackend::multiply_together(Matrix x, std::span<const Product> products) {
+  if (multiply_by_library(x, products, std::nullopt)) return;
   MultiplyArguments arguments{};
   for (size_t i = 0; i < products.size(); i++) {
     arguments.products[i] = arguments_of(products[i]);
@@ -293,6 +305,8 @@ void CudaBackend::multiply(Matrix x, std::initializer_list<Product> products) {
 void CudaBackend::multiply_gated(Matrix x, const TensorView& gate_weight, const TensorView& up, Activation activation,
                                  Matrix out, Matrix scratch) {
   if (gate_weight.type != up.type) return Backend::multiply_gated(x, gate_weight, up, activation, out, scratch);
+  const Product both[] = {{gate_weight, nullptr, out}, {up, nullptr, scratch}};
+  if (multiply_by_library(x, both, activation)) return;
   MultiplyArguments arguments{
       .products = {arguments_of({gate_weight, nullptr, out}), arguments_of({up, nullptr, out}), {}},
       .rows = narrow(up.rows()),
@@ -481,13 +495,14 @@ void CudaBackend::read_best(Matrix logits, size_t count, const void* room, Candi
   }
 }
 
-std::unique_ptr<Backend> make_cuda_backend(std::string_view device, std::span<const std::byte> image) {
-  const std::string_view digits = device.substr(device.find(':') + 1);
+std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
+  const std::string_view device = options.device, digits = device.substr(device.find(':') + 1);
   int number = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (error != std::errc() || end != digits.data() + digits.size() || number < 0)
     fail(EINVAL, "the device '{}' was asked for; CUDA devices are called 'cuda:0', 'cuda:1', …", device);
-  return std::make_unique<CudaBackend>(number, image.empty() ? built_in_image() : image);
+  return std::make_unique<CudaBackend>(number, options.cuda_image.empty() ? built_in_image() : options.cuda_image,
+                                       options.cublas);
 }
 
 }  // namespace llmos::core

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "cuda/cublas_lt.hpp"
 #include "cuda/device.hpp"
 #include "cuda/graph.hpp"
 #include "cuda/staging.hpp"
@@ -18,9 +19,10 @@ namespace llmos::core {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int number, std::span<const std::byte> image);
+  // `cublas`: products of many tokens by cuBLASLt, where it is installed.
+  CudaBackend(int number, std::span<const std::byte> image, bool cublas = false);
 
-  std::string description() const override { return "CUDA, " + device_->name(); }
+  std::string description() const override;
   std::string kernel_device() const override { return device_->bus_id(); }
   Memory allocate(size_t bytes) override;
   void expect(size_t weight_bytes) override;
@@ -68,6 +70,19 @@ class CudaBackend final : public Backend {
   using Shape = std::tuple<size_t, size_t, size_t>;
   static constexpr size_t most_graphs = 32;
 
+  static constexpr size_t least_tile_tokens = 16;  // fewer fill too little of a tile
+
+  // Activations in numbers of 16 bits, `stride` apart.
+  struct Halves {
+    const uint16_t* numbers;
+    const uint16_t* rest;  // nullptr: none
+    const float* scales;   // nullptr: 1
+    size_t stride;
+  };
+  static constexpr size_t half_stride(size_t columns) {
+    return (columns + cuda::tile_columns - 1) / cuda::tile_columns * cuda::tile_columns;
+  }
+
   void note(const Batch& batch);
   cuda::Graph* graph_of(const Shape& shape, const std::function<void()>& issue);
   void forget_graphs() { graphs_.clear(); }
@@ -75,7 +90,15 @@ class CudaBackend final : public Backend {
   void multiply_together(Matrix x, std::span<const Product> products);
   void launch_multiply(Matrix x, TensorType type, cuda::MultiplyArguments& arguments);
   bool launch_tiles(Matrix x, TensorType type, const cuda::MultiplyArguments& arguments);
-  bool reserve_halves(size_t tokens, size_t columns);
+  bool reserve_halves(size_t rows, size_t columns);
+  Halves halve(Matrix x);
+
+  // By cuBLASLt (cuda_library.cpp). False: it is not there, or does not do it.
+  void find_library();
+  bool multiply_by_library(Matrix x, std::span<const Product> products, std::optional<Activation> gated);
+  Halves split(Matrix x);
+  void finish(const Product& product, const float* scales, const float* up, Activation activation);
+
   void note_places(std::span<const Run> runs);
   cuda::CachePlace place(const CacheLayout& layout, size_t layer, std::span<const Run> runs);
   void attend_rows(const CacheLayout& layout, size_t first, size_t rows, cuda::AttendArguments arguments);
@@ -86,6 +109,9 @@ class CudaBackend final : public Backend {
   cuda::Staging staging_;
   std::vector<Memory> weights_;
   size_t widest_ = 0;  // columns of a weight
+  bool cublas_;        // wanted, and not yet looked for
+  std::unique_ptr<cuda::LibraryProducts> library_;
+  size_t halves_a_token_ = 1;  // rows of halves that a product takes for each token
   Memory halves_;      // activations for tensor cores
   size_t halves_bytes_ = 0;
   Note tokens_, rows_, places_, pages_, tiles_;
@@ -97,7 +123,7 @@ class CudaBackend final : public Backend {
   std::optional<cuda::Device::Current> current_;  // within a step
 };
 
-// ENODEV, ENOTSUP: see cuda::Device. `image`: the kernels; empty: those of this build.
-std::unique_ptr<Backend> make_cuda_backend(std::string_view device, std::span<const std::byte> image);
+// ENODEV, ENOTSUP: see cuda::Device.
+std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options);
 
 }  // namespace llmos::core

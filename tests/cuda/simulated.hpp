@@ -27,6 +27,7 @@ inline core::EngineOptions on_cuda(size_t context = 256) {
   core::EngineOptions options;
   options.backend.device = "cuda:0";
   options.backend.cuda_image = image();
+  options.backend.cublas = false;  // where it is wanted, cublas.cpp says so
   options.context = context;
   options.cache_bytes = 0;
   return options;

@@ -28,6 +28,7 @@ struct Settings {
   int major = 8, minor = 0;  // compute capability
   Result init = 0;           // what cuInit says
   simt::Schedule schedule;
+  std::string idle = {};  // the kernel of this name does nothing: who checks it has to notice
 };
 
 // Begins anew: no faults, no calls counted. There must be no context.

@@ -3,10 +3,12 @@
 // other architecture.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "backend/cpu/blocks.hpp"
 #include "support/gguf_writer.hpp"
 #include "support/random_weights.hpp"
 
@@ -19,7 +21,13 @@ struct SmallArchitecture {
   uint32_t head_size = 16, window = 0;  // 0: none
   float attention_cap = 0, output_cap = 0;
   uint32_t layers = 2;
+  core::TensorType type = core::TensorType::f32;  // of the matrices; or f16 or bf16
 };
+
+inline uint16_t in_16_bits(core::TensorType type, float value) {
+  return type == core::TensorType::f16 ? core::float_to_half(value)
+                                       : static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+}
 
 inline constexpr SmallArchitecture small_architectures[] = {
     {},
@@ -72,7 +80,13 @@ inline GgufWriter small_model(uint64_t seed = 1, uint32_t words = 64, float size
   const auto matrix = [&](const std::string& tensor, uint64_t columns, uint64_t rows) {
     std::vector<float> weights(columns * rows);
     fill_random(core::TensorType::f32, std::as_writable_bytes(std::span(weights)), random, 0.1f);
-    writer.tensor(tensor, core::TensorType::f32, {columns, rows}, weights);
+    if (architecture.type == core::TensorType::f32) {
+      writer.tensor(tensor, core::TensorType::f32, {columns, rows}, weights);
+      return;
+    }
+    std::vector<uint16_t> short_weights;
+    for (const float weight : weights) short_weights.push_back(in_16_bits(architecture.type, weight));
+    writer.tensor(tensor, architecture.type, {columns, rows}, short_weights);
   };
   const auto vector = [&](const std::string& tensor, uint64_t columns, float middle, float spread) {
     std::vector<float> weights(columns);

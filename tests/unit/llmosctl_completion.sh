@@ -25,6 +25,14 @@ for command in $commands; do
   done
 done
 
+# bash lists the folder of those that are installed.
+for policy in "$tools"/../bpf/*.bpf.c; do
+  policy=$(basename "$policy" .bpf.c)
+  for file in "$tools"/completion/{_llmosctl,llmosctl.fish}; do
+    grep -qw -- "$policy" "$file" || missing "policy $policy" "$file"
+  done
+done
+
 bash -c "source $tools/completion/llmosctl.bash; complete -p llmosctl" >/dev/null || failed=1
 words=$(bash -c "source $tools/completion/llmosctl.bash
   COMP_WORDS=(llmosctl re) COMP_CWORD=1; _llmosctl; echo \${COMPREPLY[@]}

@@ -14,8 +14,13 @@ endfunction()
 
 machine_test(store store_load.cpp store_model.cpp store_writer.cpp store_kernel.cpp)
 target_compile_definitions(vm_store PRIVATE LLMOS_TEST_KERNEL)
-machine_test(llmosctl llmosctl_machine.cpp)
+machine_test(llmosctl llmosctl_devices.cpp llmosctl_machine.cpp llmosctl_policies.cpp)
 target_link_libraries(vm_llmosctl PRIVATE nlohmann_json::nlohmann_json)
+add_dependencies(vm_llmosctl fake_nvml)
+set(guest_lib ${CMAKE_BINARY_DIR}/guest-tests/lib)  # in the machines it is /mnt/lib
+add_custom_command(TARGET vm_llmosctl POST_BUILD
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${guest_lib}
+  COMMAND ${CMAKE_COMMAND} -E copy_if_different ${LLMOS_FAKE_NVML}/nothing/libnvidia-ml.so.1 ${guest_lib}/)
 machine_test(sharing sharing_machine.cpp)
 machine_test(prepared prepared_machine.cpp)
 target_link_libraries(vm_prepared PRIVATE llmos_test_support)

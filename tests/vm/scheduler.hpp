@@ -41,9 +41,10 @@ class Scheduler {
   std::string dump(const std::string& map) const {
     return must_shell("bpftool -j map dump pinned /sys/fs/bpf/llmos_scx_" + map);
   }
-  void set_knobs(uint64_t lanes_slice_ns, uint64_t others_slice_ns, uint64_t lanes_max_ns) const {
+  void set_knobs(uint64_t lanes_slice_ns, uint64_t others_slice_ns, uint64_t lanes_max_ns,
+                 uint64_t prepare_ns = 0) const {
     must_shell("bpftool map update pinned /sys/fs/bpf/llmos_scx_knobs key 0 0 0 0 value " + bytes_of(lanes_slice_ns) +
-               bytes_of(others_slice_ns) + bytes_of(lanes_max_ns));
+               bytes_of(others_slice_ns) + bytes_of(lanes_max_ns) + bytes_of(prepare_ns));
   }
   // Of all CPUs together.
   uint64_t counted(const std::string& field) const {

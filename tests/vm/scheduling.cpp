@@ -185,6 +185,29 @@ TEST_F(Scheduling, HolderThatWakesTakesTheCpu) {
   EXPECT_GT(scheduler.counted("preempted"), 15u);
 }
 
+// Between its turns, too, as long as that is no more than the time to prepare the next.
+TEST_F(Scheduling, WhoPreparesTheNextTurnTakesTheCpu) {
+  const TestDevice test;
+  const Scheduler scheduler;
+  std::vector<std::unique_ptr<Hog>> hogs;
+  for (int i = 0; i < 3; i++) hogs.push_back(std::make_unique<Hog>(0));
+  const auto median_lateness = [&](uint64_t prepare_ns) {
+    scheduler.set_knobs(0, 100 * ms, 0, prepare_ns);
+    Child sleeper([&](Child::Parent& parent) {
+      pin(0);
+      const Lane lane(test);
+      ASSERT_OK(lane.acquire());
+      usleep(1000);
+      ASSERT_OK(lane.release());
+      parent.tell(static_cast<int64_t>(1000 * lateness(31)[15]));
+    });
+    const double late = static_cast<double>(sleeper.wait()) / 1000;
+    sleeper.join();
+    return late;
+  };
+  EXPECT_LT(median_lateness(10 * second), median_lateness(1) / 2);
+}
+
 // Whoever does no more than hold a lane for a moment now and then does not keep the others away for ever after.
 TEST_F(Scheduling, TheTurnEndsAndSoDoesTheAdvantage) {
   pin(1);

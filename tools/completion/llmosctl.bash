@@ -33,7 +33,7 @@ _llmosctl() {
       '') options+=' --version' ;;
       load) options+=' --name --mode --owner --group --node --page-size --evictable --priority --replace --sign --bytes --threads --no-index --quiet' ;;
       ls) options+=' --long' ;;
-      run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --device-share --raw' ;;
+      run) options+=' --prompt --stdin --predict --temp --seed --top-k --top-p --min-p --repeat-penalty --frequency-penalty --presence-penalty --repeat-last-n --reverse-prompt --special --ignore-eos --threads --ctx-size --cache-type --device --device-share --no-cublas --raw' ;;
       tokenize) options+=' --ids --no-special --no-bos --parse-special' ;;
       device) options+=' --memory --slots' ;;
       policy) options+=' --closed' ;;

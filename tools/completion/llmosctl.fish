@@ -46,13 +46,14 @@ complete -c llmosctl -n '__fish_seen_subcommand_from device' -a 'ls add set rm'
 complete -c llmosctl -n '__fish_seen_subcommand_from device' -x -l memory -d 'Capacity in bytes, max or auto'
 complete -c llmosctl -n '__fish_seen_subcommand_from device' -x -l slots -d 'Lanes that may run at once'
 complete -c llmosctl -n '__fish_seen_subcommand_from lane' -a ls
-complete -c llmosctl -n '__fish_seen_subcommand_from policy' -a 'ls attach detach open close fair deadline shortest priority cache audit'
+complete -c llmosctl -n '__fish_seen_subcommand_from policy' -a 'ls attach detach open close fair deadline shortest priority cache audit scx_llmos'
 complete -c llmosctl -n '__fish_seen_subcommand_from policy' -l closed -d 'Leave its gate closed'
 complete -c llmosctl -n '__fish_seen_subcommand_from audit; and not __fish_seen_subcommand_from policy' -x -l hook -a 'lane_key lane_slice evict_score admit' -d 'Only those of this hook'
 complete -c llmosctl -n '__fish_seen_subcommand_from audit; and not __fish_seen_subcommand_from policy' -x -l count -d 'End after so many'
 complete -c llmosctl -n '__fish_seen_subcommand_from top' -x -s d -l delay -d 'Seconds between two looks'
 complete -c llmosctl -n '__fish_seen_subcommand_from top' -l once -d 'Print what happened in one such time, and end'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l device-share -d 'Take turns on the device with other engines'
+complete -c llmosctl -n '__fish_seen_subcommand_from run' -l no-cublas -d 'Own kernels for prompts on CUDA devices'
 complete -c llmosctl -n '__fish_seen_subcommand_from group' -a 'show set memory.max memory.low time.weight time.max'
 
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -F

@@ -51,11 +51,7 @@ class PinnedMap {
     element.value = address(value_.data());
     return is_number() && bpf(command, element) == 0;
   }
-  uint32_t number() const {
-    uint32_t number;
-    std::memcpy(&number, value_.data(), sizeof(number));
-    return number;
-  }
+  const std::vector<std::byte>& value() const { return value_; }
   void set_number(uint32_t number) { std::memcpy(value_.data(), &number, sizeof(number)); }
 
  private:
@@ -72,10 +68,17 @@ void mount_bpf() {
     throw llmos::Error(errno, fmt::format("cannot mount the BPF filesystem on /sys/fs/bpf: {}", std::strerror(errno)));
 }
 
-std::optional<uint32_t> read_pinned_number(const std::string& path) {
+bool read_pinned(const std::string& path, void* data, size_t size) {
   PinnedMap map(path);
-  if (!map.run(BPF_MAP_LOOKUP_ELEM)) return std::nullopt;
-  return map.number();
+  if (map.value().size() < size || !map.run(BPF_MAP_LOOKUP_ELEM)) return false;
+  std::memcpy(data, map.value().data(), size);
+  return true;
+}
+
+std::optional<uint32_t> read_pinned_number(const std::string& path) {
+  uint32_t number;
+  if (!read_pinned(path, &number, sizeof(number))) return std::nullopt;
+  return number;
 }
 
 void write_pinned_number(const std::string& path, uint32_t number) {

@@ -15,11 +15,13 @@ class Nvml {
   Nvml& operator=(const Nvml&) = delete;
   ~Nvml();
 
-  uint64_t memory(const std::string& pci_address) const;  // bytes; throws when NVML does not know the device
+  // Bytes. Throws: ENODEV, NVML does not know the device; EIO, it does not tell; ENOTSUP, it is too old.
+  uint64_t memory(const std::string& pci_address) const;
 
  private:
   template <typename Function>
   Function find(const char* name) const;
+  std::string name(int error) const;
   void* library_;
 };
 

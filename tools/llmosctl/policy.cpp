@@ -17,6 +17,7 @@
 #include "cli.hpp"
 #include "json.hpp"
 #include "policies.hpp"
+#include "scheduler.hpp"
 #include "text.hpp"
 
 namespace llmosctl {
@@ -26,7 +27,6 @@ namespace fs = std::filesystem;
 using llmos::Error;
 
 constexpr const char* kHookNames[] = {"lane_key", "lane_slice", "evict_score", "admit"};
-constexpr std::string_view kScheduler = "scx_";  // of CPUs: no hook of ours
 
 fs::path pins_of(const std::string& name) { return kPins / name; }
 fs::path maps_of(const std::string& name) { return kPins / (name + "_maps"); }
@@ -52,6 +52,7 @@ struct Policy {
   bool installed = false;
   std::set<std::string> programs;  // that are attached
   std::optional<uint32_t> gate;
+  std::optional<std::string> ended;  // of a scheduler that the kernel has thrown out: why
 };
 
 std::vector<Hook> read_hooks() {
@@ -83,6 +84,7 @@ std::vector<Policy> read_policies() {
   for (auto& [name, policy] : found) {
     policy.name = name;
     policy.gate = read_pinned_number(maps_of(name) / "gate");
+    if (is_scheduler(name) && !policy.programs.empty()) policy.ended = scheduler_end(name);
     policies.push_back(policy);
   }
   return policies;
@@ -100,9 +102,13 @@ void list(const Globals& globals) {
       json["hooks"].push_back(
           {{"name", hook.name}, {"answered", hook.answered}, {"default", hook.by_default}, {"refused", hook.refused}});
     for (const Policy& policy : policies) {
-      json["policies"].push_back(
-          {{"name", policy.name}, {"installed", policy.installed}, {"programs", policy.programs}, {"open", nullptr}});
+      json["policies"].push_back({{"name", policy.name},
+                                  {"installed", policy.installed},
+                                  {"programs", policy.programs},
+                                  {"open", nullptr},
+                                  {"ended", nullptr}});
       if (policy.gate) json["policies"].back()["open"] = *policy.gate != 0;
+      if (policy.ended) json["policies"].back()["ended"] = *policy.ended;
     }
     return print(json);
   }
@@ -119,7 +125,9 @@ void list(const Globals& globals) {
                 !policy.gate   ? "-"
                 : *policy.gate ? "open"
                                : "closed",
-                policy.programs.empty() ? "-" : joined(policy.programs)});
+                policy.programs.empty() ? "-"
+                : policy.ended          ? fmt::format("{} (ended: {})", joined(policy.programs), *policy.ended)
+                                        : joined(policy.programs)});
   second.print();
 }
 
@@ -164,21 +172,36 @@ void set_gate(const std::string& name, bool open) {
 void forget(const std::string& name) {
   fs::remove_all(pins_of(name));
   fs::remove_all(maps_of(name));
+  if (is_scheduler(name)) forget_scheduler(name);
+}
+
+void require_unattached(const std::string& name) {
+  if (!fs::exists(pins_of(name))) return;
+  const auto ended = is_scheduler(name) ? scheduler_end(name) : std::nullopt;
+  if (!ended) throw Error(EEXIST, fmt::format("policy \"{}\" is attached already", name));
+  throw Error(EEXIST, fmt::format("policy \"{}\" was attached, but the kernel has ended it ({}): "
+                                  "\"llmosctl policy detach {}\" forgets it",
+                                  name, *ended, name));
+}
+
+void load(const fs::path& object, const std::string& name) {
+  if (is_scheduler(name))
+    run_bpftool({"struct_ops", "register", object, pins_of(name)});
+  else
+    run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
 }
 
 void attach(const std::string& wanted, bool closed) {
   const fs::path object = policy_object(wanted);
   const std::string name = name_of(object);
   require_policies();
-  if (fs::exists(pins_of(name))) throw Error(EEXIST, fmt::format("policy \"{}\" is attached already", name));
+  require_unattached(name);
+  if (is_scheduler(name)) require_sched_ext();
   mount_bpf();
   fs::create_directories(kPins);
-  fs::remove_all(maps_of(name));  // settings of an earlier time
+  forget(name);  // settings of an earlier time
   try {
-    if (name.starts_with(kScheduler))
-      run_bpftool({"struct_ops", "register", object, pins_of(name)});
-    else
-      run_bpftool({"prog", "loadall", object, pins_of(name), "autoattach", "pinmaps", maps_of(name)});
+    load(object, name);
   } catch (...) {  // nothing half attached
     forget(name);
     throw;

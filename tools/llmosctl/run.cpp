@@ -142,6 +142,8 @@ void add_run(CLI::App& app) {
   command->add_option("--device", options->engine.device, "What runs it: cpu, or cuda:0 and so on (default: cpu)");
   command->add_flag("--device-share", options->engine.device_share,
                     "Take turns on the device with other engines, by the weights of their cgroups");
+  command->add_flag("!--no-cublas", options->engine.cublas,
+                    "On CUDA devices: llmos' own kernels for prompts, also where cuBLASLt is installed");
   command->add_flag("--raw", options->raw, "Print the generated text alone, nothing before or after");
   command->callback([options] {
     options->engine.cache_type = options->cache_type == "q8_0" ? llmos::CacheType::q8_0 : llmos::CacheType::f16;

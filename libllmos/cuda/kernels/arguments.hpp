@@ -64,6 +64,23 @@ struct HalveArguments {
   uint32_t columns, x_stride, half_stride;
 };
 
+// Activations as two brain floats each, for cuBLASLt; rows of them are `stride` apart.
+struct SplitArguments {
+  const float* x;
+  uint16_t* high;
+  uint16_t* low;
+  uint32_t columns, stride;
+};
+
+// What cuBLASLt leaves to be done: out = out * scale + bias, or activation(out * scale) * (up * scale).
+struct FinishArguments {
+  float* out;
+  const float* up;      // nullptr: not gated
+  const float* scales;  // of tokens; nullptr: 1
+  const float* bias;    // of rows; nullptr: none
+  uint32_t rows, out_stride, activation;
+};
+
 struct TilesArguments {
   MultiplyArguments multiply;  // x is not read
   const uint16_t* halves;

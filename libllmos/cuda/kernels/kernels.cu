@@ -3,6 +3,7 @@
 #include "cuda/kernels/attention.cuh"
 #include "cuda/kernels/best.cuh"
 #include "cuda/kernels/flash.cuh"
+#include "cuda/kernels/library.cuh"
 #include "cuda/kernels/list.hpp"
 #include "cuda/kernels/multiply.cuh"
 #include "cuda/kernels/rows.cuh"

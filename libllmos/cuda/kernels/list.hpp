@@ -42,7 +42,9 @@
   USE(best_of_logits, row_threads, BestArguments) \
   USE(best_of_keys, row_threads, BestArguments)   \
   USE(rest_of_logits, row_threads, RestArguments) \
-  USE(halve, row_threads, HalveArguments)
+  USE(halve, row_threads, HalveArguments)         \
+  USE(split, row_threads, SplitArguments)         \
+  USE(finish, row_threads, FinishArguments)
 
 #define LLMOS_CUDA_ATTEND_KERNELS(USE)             \
   USE(attend_f16, attend_threads, AttendArguments) \
