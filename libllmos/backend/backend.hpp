@@ -95,6 +95,7 @@ struct StepSizes {
   size_t tokens;
   size_t columns;  // of the widest weight
   size_t pages;    // of the cache, of all sequences together
+  size_t group;    // heads of the query that share one of the cache
 };
 
 struct AttentionOptions {
@@ -167,14 +168,16 @@ class Backend {
   virtual void soft_cap(Matrix x, float cap) = 0;                                 // x = cap * tanh(x / cap)
   virtual void gather(Matrix x, std::span<const uint32_t> rows, Matrix out) = 0;  // out row i = x row rows[i]
 
-  // The best logits of each row, found where they lie, so that not all of them have to be read back. Works in memory of
-  // best_bytes(); 0: this backend does not do it. `count` is 1 to most_best.
-  static constexpr size_t most_best = 128;
+  // The best logits of each row, found where they lie, so that not all of them have to be read back; with `rest`, what
+  // the others weigh, too. Works in memory of best_bytes(); 0: this backend does not do it. `count` is 1 to most_best.
+  static constexpr size_t most_best = core::most_best;
   virtual size_t best_bytes(size_t /*rows*/, size_t /*columns*/) const { return 0; }
-  virtual void find_best(Matrix /*logits*/, size_t /*count*/, void* /*room*/) {}
+  virtual void find_best(Matrix /*logits*/, size_t /*count*/, void* /*room*/, bool /*rest*/ = false) {}
   // What find_best() found, `count` for each row: best first, of equals the lower token. Tokens are -1 behind those
-  // whose logit is above -infinity, and all of them in a row with a NaN or +infinity. Waits.
-  virtual void read_best(Matrix /*logits*/, size_t /*count*/, const void* /*room*/, Candidate* /*out*/) {}
+  // whose logit is above -infinity, and all of them in a row with a NaN or +infinity. `rest`, when it was asked for:
+  // one number for each row, see BestLogits. Waits.
+  virtual void read_best(Matrix /*logits*/, size_t /*count*/, const void* /*room*/, Candidate* /*out*/,
+                         double* /*rest*/ = nullptr) {}
 };
 
 // Keeps a backend awake for a step.

@@ -67,6 +67,15 @@ std::optional<Kernel> tiles_kernel_for(TensorType type) {
   }
 }
 
+Kernel flash_kernel_for(CacheType type, size_t head_size) {
+#define LLMOS_CASE(name, Cache, size) \
+  if (type == CacheType::name && head_size <= size) return Kernel::flash_##name##_##size;
+  LLMOS_CUDA_FLASH_SIZES(LLMOS_CASE, f16, HalfCache)
+  LLMOS_CUDA_FLASH_SIZES(LLMOS_CASE, q8_0, ByteCache)
+#undef LLMOS_CASE
+  fail(ENOTSUP, "there is no CUDA kernel for heads of {} components", head_size);
+}
+
 ProductArguments arguments_of(const Product& product) {
   return {.weight = planes_of(product.weight, product.weight.data),
           .bias = product.bias,
@@ -202,6 +211,8 @@ void CudaBackend::each_note(const StepSizes& sizes,
   use(&CudaBackend::rows_, sizes.tokens * sizeof(uint32_t));
   use(&CudaBackend::places_, sizes.tokens * sizeof(RowPlace));
   use(&CudaBackend::pages_, sizes.pages * sizeof(std::byte*));
+  const size_t prompts = sizes.tokens / least_tile_tokens;  // each ends with a tile that may not be full
+  if (prompts > 0) use(&CudaBackend::tiles_, (sizes.tokens * sizes.group / tile_queries + prompts) * sizeof(QueryTile));
 }
 
 Demand CudaBackend::step_demand(const StepSizes& sizes) const {
@@ -393,6 +404,7 @@ void CudaBackend::store(const CacheLayout& layout, size_t layer, std::span<const
                   row_threads, &arguments);
 }
 
+// Prompts by tensor cores; rows of sequences that read fewer tokens one by one.
 void CudaBackend::attend(const CacheLayout& layout, size_t layer, std::span<const Run> runs,
                          const AttentionOptions& options, Matrix query, Matrix out) {
   const size_t pieces = divide_up(layout.head_size, lane_components);
@@ -407,8 +419,41 @@ void CudaBackend::attend(const CacheLayout& layout, size_t layer, std::span<cons
                                   .window = narrow(std::min<size_t>(options.window, UINT32_MAX)),
                                   .scale = options.scale,
                                   .soft_cap = options.soft_cap};
-  device_->launch(layout.type == CacheType::f16 ? Kernel::attend_f16 : Kernel::attend_q8_0, narrow(query.rows),
-                  narrow(options.heads), attend_threads, &arguments);
+  attend_prompts(layout, runs, arguments);
+  for (size_t i = 0; i < runs.size();) {
+    const size_t first = runs[i].first_row;
+    size_t rows = 0;
+    for (; i < runs.size() && runs[i].rows < least_tile_tokens && runs[i].first_row == first + rows; i++)
+      rows += runs[i].rows;
+    if (rows > 0)
+      attend_rows(layout, first, rows, arguments);
+    else
+      i++;  // a prompt
+  }
+}
+
+void CudaBackend::attend_rows(const CacheLayout& layout, size_t first, size_t rows, AttendArguments arguments) {
+  const size_t floats = first * arguments.heads * arguments.head_size;
+  arguments.cache.rows += first;
+  arguments.query += floats;
+  arguments.out += floats;
+  device_->launch(layout.type == CacheType::f16 ? Kernel::attend_f16 : Kernel::attend_q8_0, narrow(rows),
+                  arguments.heads, attend_threads, &arguments);
+}
+
+// The last queries see the most, so their tiles come first.
+void CudaBackend::attend_prompts(const CacheLayout& layout, std::span<const Run> runs,
+                                 const AttendArguments& arguments) {
+  query_tiles_.clear();
+  for (const Run& run : runs)
+    for (size_t first = 0; run.rows >= least_tile_tokens && first < run.rows * arguments.group; first += tile_queries)
+      query_tiles_.push_back({narrow(run.first_row), narrow(run.rows), narrow(first)});
+  if (query_tiles_.empty()) return;
+  std::ranges::reverse(query_tiles_);
+  const void* on_device = tiles_.put(*this, query_tiles_.data(), query_tiles_.size() * sizeof(QueryTile));
+  const FlashArguments flash{.attend = arguments, .tiles = static_cast<const QueryTile*>(on_device)};
+  device_->launch(flash_kernel_for(layout.type, layout.head_size), narrow(query_tiles_.size()), narrow(layout.heads),
+                  attend_threads, &flash);
 }
 
 void CudaBackend::each_element(Kernel kernel, size_t count, const void* arguments) {
@@ -450,11 +495,12 @@ size_t keys_of_row(size_t columns) { return parts_of(columns) * Backend::most_be
 
 }  // namespace
 
+// Behind the places of the passes, what is read back when the rest is wanted.
 size_t CudaBackend::best_bytes(size_t rows, size_t columns) const {
-  return 2 * rows * keys_of_row(columns) * sizeof(uint64_t);
+  return rows * (2 * keys_of_row(columns) + most_best + parts_of(columns)) * sizeof(uint64_t);
 }
 
-void CudaBackend::find_best(Matrix logits, size_t count, void* room) {
+void CudaBackend::find_best(Matrix logits, size_t count, void* room, bool rest) {
   auto* const places = static_cast<uint64_t*>(room);
   BestArguments arguments{
       .logits = logits.data, .keys = nullptr, .out = places, .columns = narrow(logits.columns), .count = narrow(count)};
@@ -463,25 +509,39 @@ void CudaBackend::find_best(Matrix logits, size_t count, void* room) {
     arguments.columns = narrow(columns);
     arguments.out = places + pass % 2 * logits.rows * keys_of_row(logits.columns);
     device_->launch(kernel, narrow(parts_of(columns)), narrow(logits.rows), row_threads, &arguments);
-    if (parts_of(columns) == 1) return;
+    if (parts_of(columns) == 1) break;
     columns = parts_of(columns) * count;
     arguments.keys = arguments.out;
     kernel = Kernel::best_of_keys;
   }
+  if (!rest) return;
+  uint64_t* const again = places + 2 * logits.rows * keys_of_row(logits.columns);
+  const RestArguments weigh{.logits = logits.data,
+                            .best = arguments.out,
+                            .again = again,
+                            .sums = reinterpret_cast<double*>(again + logits.rows * count),
+                            .columns = narrow(logits.columns),
+                            .count = narrow(count)};
+  device_->launch(Kernel::rest_of_logits, narrow(parts_of(logits.columns)), narrow(logits.rows), row_threads, &weigh);
 }
 
-void CudaBackend::read_best(Matrix logits, size_t count, const void* room, Candidate* out) {
+void CudaBackend::read_best(Matrix logits, size_t count, const void* room, Candidate* out, double* rest) {
   size_t passes = 1;
   for (size_t columns = logits.columns; parts_of(columns) > 1; columns = parts_of(columns) * count) passes++;
-  const size_t offset = (passes - 1) % 2 * logits.rows * keys_of_row(logits.columns);
-  std::vector<uint64_t> keys(logits.rows * count);
+  const size_t offset = (rest ? 2 : (passes - 1) % 2) * logits.rows * keys_of_row(logits.columns);
+  const size_t parts = rest ? parts_of(logits.columns) : 0, found = logits.rows * count;
+  std::vector<uint64_t> keys(found + logits.rows * parts);
   download(static_cast<const uint64_t*>(room) + offset, keys.size() * sizeof(uint64_t), keys.data());
-  for (size_t i = 0; i < keys.size(); i++) {
+  for (size_t i = 0; i < found; i++) {
     const uint64_t key = keys[i - i % count] == unsound_key ? impossible_key : keys[i];
     const auto ordered = static_cast<uint32_t>(key >> 32);
     const uint32_t bits = ordered >> 31 ? ordered & 0x7fffffffu : ~ordered;
     out[i] = {std::bit_cast<float>(bits),
               key == impossible_key ? -1 : static_cast<int32_t>(~static_cast<uint32_t>(key))};
+  }
+  for (size_t row = 0; rest && row < logits.rows; row++) {
+    rest[row] = 0;
+    for (size_t part = 0; part < parts; part++) rest[row] += std::bit_cast<double>(keys[found + row * parts + part]);
   }
 }
 

@@ -56,8 +56,8 @@ class CudaBackend final : public Backend {
   void gather(Matrix x, std::span<const uint32_t> rows, Matrix out) override;
 
   size_t best_bytes(size_t rows, size_t columns) const override;
-  void find_best(Matrix logits, size_t count, void* room) override;
-  void read_best(Matrix logits, size_t count, const void* room, Candidate* out) override;
+  void find_best(Matrix logits, size_t count, void* room, bool rest = false) override;
+  void read_best(Matrix logits, size_t count, const void* room, Candidate* out, double* rest = nullptr) override;
 
  private:
   // Small things that a step tells the kernels: kept on the device, sent again only when they have changed.
@@ -114,6 +114,8 @@ class CudaBackend final : public Backend {
 
   void note_places(std::span<const Run> runs);
   cuda::CachePlace place(const CacheLayout& layout, size_t layer, std::span<const Run> runs);
+  void attend_rows(const CacheLayout& layout, size_t first, size_t rows, cuda::AttendArguments arguments);
+  void attend_prompts(const CacheLayout& layout, std::span<const Run> runs, const cuda::AttendArguments& arguments);
   void each_element(cuda::Kernel kernel, size_t count, const void* arguments);
 
   std::shared_ptr<cuda::Device> device_;
@@ -128,9 +130,10 @@ class CudaBackend final : public Backend {
   size_t halves_a_token_ = 1;  // rows of halves that a product takes for each token
   Memory halves_;              // activations for tensor cores
   size_t halves_bytes_ = 0;
-  Note tokens_, rows_, places_, pages_;
+  Note tokens_, rows_, places_, pages_, tiles_;
   std::vector<cuda::RowPlace> row_places_;
   std::vector<std::byte*> page_list_;
+  std::vector<cuda::QueryTile> query_tiles_;
   std::map<Shape, std::unique_ptr<cuda::Graph>> graphs_;  // nullptr: this device does not take such a step as a graph
   bool recording_ = false;
   std::optional<cuda::Device::Current> current_;  // within a step

@@ -185,17 +185,19 @@ void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch
     }
   }
   std::vector<uint32_t> outputs;  // computed along with the batch, where they are few
-  size_t best = 0;
+  BestWanted best;
   if (logits.size() <= Forward::output_rows)
     for (const Wanted& one : logits) {
       outputs.push_back(one.row);
-      if (one.feed->best <= forward_.most_best()) best = std::max(best, one.feed->best);
+      if (one.feed->best.count > forward_.most_best()) continue;
+      best.count = std::max(best.count, one.feed->best.count);
+      best.rest |= one.feed->best.rest;
     }
   std::vector<Batch> batches;
   for (const std::vector<Run>& of_part : runs) batches.push_back({tokens, of_part, outputs});
   forward_.run(batches, best, [&] { return !cancelled(feeds, batch); });
   device_backend().synchronize();
-  if (best > 0) logits = hand_out_best(logits);
+  if (best.count > 0) logits = hand_out_best(logits);
   hand_out(logits, config_.vocabulary, [&](auto rows, float* out) { forward_.logits(rows, out); });
   hand_out(states, config_.width, [&](auto rows, float* out) { forward_.states(rows, out); });
   // Only now does the batch count as read: where its results could not be handed out it can be computed again.
@@ -205,16 +207,14 @@ void Engine::run_batch(std::span<const Feed> feeds, std::span<const Piece> batch
 // Gives the feeds that the best logits are enough for no more than these; returns those that need all.
 std::vector<Engine::Wanted> Engine::hand_out_best(std::span<const Wanted> wanted) {
   std::vector<Wanted> left;
-  forward_.best(best_);
+  forward_.best(best_, rest_);
   const size_t found = best_.size() / wanted.size();
   for (size_t i = 0; i < wanted.size(); i++) {
     const Feed& feed = *wanted[i].feed;
-    const auto row = std::span<const Candidate>(best_).subspan(i * found, std::min(found, feed.best));
+    const auto row = std::span<const Candidate>(best_).subspan(i * found, std::min(found, feed.best.count));
     const auto end = std::ranges::find(row, no_token, &Candidate::token);
-    if (end == row.begin() || feed.best > found)
-      left.push_back(wanted[i]);
-    else
-      feed.best_sink(std::span(row.begin(), end));
+    const BestLogits best{std::span(row.begin(), end), rest_[i]};
+    if (end == row.begin() || feed.best.count > found || !feed.best_sink(best)) left.push_back(wanted[i]);
   }
   return left;
 }

@@ -63,10 +63,10 @@ struct Feed {
   // valid during the call. What it throws ends the step; the batch then counts as not read.
   std::function<void(size_t index, std::span<const float> row)> sink;
 
-  // Where this many of the best logits are enough, 0 where they are not: when the device finds them itself, best_sink
-  // is called instead of sink (with fewer where fewer are possible, but at least one).
-  size_t best = 0;
-  std::function<void(std::span<const Candidate> best)> best_sink = {};
+  // Where a few of the best logits may be enough (count 0: where they are not). When the device finds them itself,
+  // best_sink is called instead of sink, with at least one; when it says that they are not enough, then sink.
+  BestWanted best = {};
+  std::function<bool(const BestLogits& best)> best_sink = {};
 };
 
 class Engine {
@@ -126,6 +126,7 @@ class Engine {
   std::mutex mutex_;           // held through a step
   std::vector<float> values_;  // handed out
   std::vector<Candidate> best_;
+  std::vector<double> rest_;
 };
 
 }  // namespace llmos::core

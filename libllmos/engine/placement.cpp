@@ -113,7 +113,10 @@ std::vector<std::unique_ptr<Backend>> make_backends(const EngineOptions& options
 }
 
 StepSizes step_sizes(const Config& config, const EngineOptions& options, size_t pages) {
-  return {options.capacity(), std::max({config.width, config.hidden, config.heads * config.head_size}), pages};
+  return {.tokens = options.capacity(),
+          .columns = std::max({config.width, config.hidden, config.heads * config.head_size}),
+          .pages = pages,
+          .group = config.heads / config.kv_heads};
 }
 
 Placement place_layers(const Gguf& gguf, const Config& config, std::span<const std::unique_ptr<Backend>> backends,

@@ -33,6 +33,14 @@ void Session::start(std::string_view prompt, const GenerateOptions& options) {
   detokenizer_ = Detokenizer(engine_->tokenizer(), {.strip_space_prefix = at_beginning && prompt.empty()});
 }
 
+// False: these are too few to draw from.
+bool Session::keep(const BestLogits& best) {
+  if (!sampler_->enough(best)) return false;
+  best_.assign(best.candidates.begin(), best.candidates.end());
+  rest_ = best.rest;
+  return true;
+}
+
 void Session::forget_logits() {
   logits_.clear();
   best_.clear();
@@ -64,8 +72,8 @@ void Session::advance(std::span<Session* const> sessions, const Engine::Progress
     session->last_read_ = session->unread_.back();
     feeds.push_back({&session->sequence_, session->unread_, Feed::Want::last_logits,
                      [session](size_t, std::span<const float> row) { session->logits_.assign(row.begin(), row.end()); },
-                     session->sampler_ ? session->sampler_->candidates_wanted() : 0,
-                     [session](std::span<const Candidate> best) { session->best_.assign(best.begin(), best.end()); }});
+                     session->sampler_ ? session->sampler_->best_wanted() : BestWanted{},
+                     [session](const BestLogits& best) { return session->keep(best); }});
   }
   if (feeds.empty()) return;
   std::vector<size_t> before;
@@ -92,7 +100,7 @@ std::optional<GeneratedToken> Session::next(const Engine::Progress& progress) {
   if (sequence_.position() + unread_.size() > engine_->context() && generated_ > 0) return end(Finish::length);
   Session* self = this;
   advance({&self, 1}, progress);
-  Sample sample = best_.empty() ? sampler_->sample(logits_) : sampler_->sample(best_);
+  Sample sample = best_.empty() ? sampler_->sample(logits_) : sampler_->sample(BestLogits{best_, rest_});
   if (!options_.ignore_end && engine_->tokenizer().vocabulary().ends_generation(sample.token))
     return end(Finish::end_of_text);
   return accept(std::move(sample));

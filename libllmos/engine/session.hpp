@@ -61,6 +61,7 @@ class Session {
 
  private:
   std::vector<TokenId> encode(std::string_view prompt, bool parse_special) const;
+  bool keep(const BestLogits& best);
   void forget_logits();
   void read_last_again();
   GeneratedToken accept(Sample sample);
@@ -73,6 +74,7 @@ class Session {
   // Of what follows, either all logits or as many of the best as the sampler wanted; empty while tokens are unread.
   std::vector<float> logits_;
   std::vector<Candidate> best_;
+  double rest_ = 0;  // what the others weigh
   std::optional<Sampler> sampler_;
   Detokenizer detokenizer_;
   StopStrings stops_;

@@ -14,7 +14,7 @@ namespace llmos::core {
 Forward::Forward(const Config& config, std::vector<std::unique_ptr<Stage>> stages, size_t capacity)
     : config_(config), stages_(std::move(stages)), capacity_(capacity) {}
 
-void Forward::run(std::span<const Batch> batches, size_t best, const std::function<bool()>& proceed) {
+void Forward::run(std::span<const Batch> batches, BestWanted best, const std::function<bool()>& proceed) {
   const auto go_on = [&] {
     if (!proceed()) fail(ECANCELED, "the step was cancelled");
   };
@@ -24,20 +24,20 @@ void Forward::run(std::span<const Batch> batches, size_t best, const std::functi
   set_angles(batch.runs, batch.tokens.size());
   for (size_t i = 0; i < stages_.size(); i++) run_stage(i, batches[i], best, go_on);
   outputs_.assign(batch.outputs.begin(), batch.outputs.end());
-  best_count_ = best;
+  found_ = best;
 }
 
-void Forward::run_stage(size_t index, const Batch& batch, size_t best, const std::function<void()>& go_on) {
+void Forward::run_stage(size_t index, const Batch& batch, BestWanted best, const std::function<void()>& go_on) {
   Stage& stage = *stages_[index];
   std::optional<Awake> awake;
   if (&stage != &last()) awake.emplace(stage.backend());
   if (index > 0) stage.take_over(*stages_[index - 1], batch.tokens.size(), handed_over_);
-  stage.backend().repeat(batch, best, [&] {
+  stage.backend().repeat(batch, best.count * 2 + best.rest, [&] {
     if (stage.part().embeds) stage.embed(batch.tokens);
     stage.layers(batch.tokens.size(), batch.runs, go_on);
     if (!stage.part().answers || batch.outputs.empty()) return;
     const Matrix logits = stage.compute_logits(batch.outputs);
-    if (best > 0) stage.find_best(logits, best);
+    if (best.count > 0) stage.find_best(logits, best);
   });
   if (awake) stage.backend().synchronize();
 }
@@ -73,9 +73,10 @@ void Forward::logits(std::span<const uint32_t> rows, float* out) {
   }
 }
 
-void Forward::best(std::vector<Candidate>& out) {
-  out.resize(outputs_.size() * best_count_);
-  if (!out.empty()) last().read_best(outputs_.size(), best_count_, out.data());
+void Forward::best(std::vector<Candidate>& out, std::vector<double>& rest) {
+  out.resize(outputs_.size() * found_.count);
+  rest.assign(outputs_.size(), 0);
+  if (!out.empty()) last().read_best(outputs_.size(), found_.count, out.data(), found_.rest ? rest.data() : nullptr);
 }
 
 }  // namespace llmos::core

@@ -25,10 +25,10 @@ class Forward {
   size_t capacity() const { return capacity_; }
 
   // Runs a batch through all layers: `batches` are the same one as each stage sees it, with the pages that its keys and
-  // values go to. Logits of the batch's outputs (at most output_rows) are computed along, and of each the `best` best
-  // are found when that is not 0 (at most most_best()). `proceed` is asked before each layer that is not part of a
+  // values go to. Logits of the batch's outputs (at most output_rows) are computed along, and of each what
+  // `best` wants is found (at most most_best() of them). `proceed` is asked before each layer that is not part of a
   // recorded step; when it says no the pass ends with ECANCELED and the positions of the batch hold nothing.
-  void run(std::span<const Batch> batches, size_t best, const std::function<bool()>& proceed);
+  void run(std::span<const Batch> batches, BestWanted best, const std::function<bool()>& proceed);
 
   // How many best logits can be found: 0 where the backend leaves that to the host.
   size_t most_best() const { return last().finds_best() ? Backend::most_best : 0; }
@@ -37,19 +37,20 @@ class Forward {
   // vocabulary floats, written to host memory. Logits of just the batch's outputs are there already.
   void states(std::span<const uint32_t> rows, float* out);
   void logits(std::span<const uint32_t> rows, float* out);
-  // Of the batch's outputs as many as run() was asked for each: see Backend::read_best().
-  void best(std::vector<Candidate>& out);
+  // Of the batch's outputs what run() was asked for: so many candidates of each, and the rest. See
+  // Backend::read_best().
+  void best(std::vector<Candidate>& out, std::vector<double>& rest);
 
  private:
   Stage& last() const { return *stages_.back(); }
-  void run_stage(size_t index, const Batch& batch, size_t best, const std::function<void()>& go_on);
+  void run_stage(size_t index, const Batch& batch, BestWanted best, const std::function<void()>& go_on);
   void set_angles(std::span<const Run> runs, size_t rows);
 
   const Config& config_;
   std::vector<std::unique_ptr<Stage>> stages_;
   size_t capacity_;
   std::vector<uint32_t> outputs_;  // rows whose logits are there
-  size_t best_count_ = 0;          // found for each of them
+  BestWanted found_;               // for each of them
   std::vector<float> angle_values_, local_angle_values_, handed_over_;
 };
 

@@ -47,11 +47,13 @@ class Stage {
   void layers(size_t rows, std::span<const Run> runs, const std::function<void()>& go_on);
   Matrix final_norm(std::span<const uint32_t> rows);
   Matrix compute_logits(std::span<const uint32_t> rows);
-  void find_best(Matrix logits, size_t count) { backend_.find_best(logits, count, activations_.best); }
+  void find_best(Matrix logits, BestWanted best) {
+    backend_.find_best(logits, best.count, activations_.best, best.rest);
+  }
 
   Matrix logits(size_t rows) const { return activations_.logits.first_rows(rows); }
-  void read_best(size_t rows, size_t count, Candidate* out) const {
-    backend_.read_best(logits(rows), count, activations_.best, out);
+  void read_best(size_t rows, size_t count, Candidate* out, double* rest) const {
+    backend_.read_best(logits(rows), count, activations_.best, out, rest);
   }
 
  private:

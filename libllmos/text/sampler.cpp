@@ -39,6 +39,11 @@ constexpr auto better = [](const auto& a, const auto& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 };
 
+// How probable a candidate is beside the best one.
+double weight(const Candidate& candidate, double best, double temperature) {
+  return std::exp((static_cast<double>(candidate.logit) - best) / temperature);
+}
+
 // The best `count` of the logits, best first, without sorting the rest. -infinity never is among them.
 void select_best(std::span<const float> logits, size_t count, std::vector<Candidate>& best) {
   best.clear();
@@ -115,24 +120,46 @@ Sample Sampler::sample(std::span<const float> logits) {
   return sample;
 }
 
-size_t Sampler::candidates_wanted() const {
+BestWanted Sampler::best_wanted() const {
   const bool penalises =
       options_.repeat_penalty != 1 || options_.frequency_penalty != 0 || options_.presence_penalty != 0;
-  if (!options_.logit_bias.empty() || options_.log_probabilities > 0) return 0;
-  if (penalises && !recent_counts_.empty()) return 0;
-  if (options_.temperature == 0) return 1;
-  return options_.top_k < vocabulary_size_ ? options_.top_k : 0;
+  if (!options_.logit_bias.empty() || options_.log_probabilities > 0) return {};
+  if (penalises && !recent_counts_.empty()) return {};
+  if (options_.temperature == 0) return {1, false};
+  if (limits_count() && options_.top_k <= most_best) return {options_.top_k, false};
+  if (options_.top_p >= 1 && options_.min_p <= 0) return {};  // any token may be drawn
+  return {std::min<size_t>(most_best, vocabulary_size_), options_.top_p < 1};
 }
 
-Sample Sampler::sample(std::span<const Candidate> best) {
-  if (best.empty() || candidates_wanted() == 0) fail(EINVAL, "sampler: {} candidates are not enough", best.size());
-  TokenId token = best.front().token;
-  if (options_.temperature > 0) {
-    candidates_.assign(best.begin(), best.begin() + static_cast<ptrdiff_t>(std::min(best.size(), candidates_wanted())));
-    sorted_ = true;
-    token = draw_from_candidates();
+// Whether no other token is left after top-k.
+bool Sampler::has_all(const BestLogits& best) const {
+  const size_t known = best.candidates.size();
+  return known < best_wanted().count || known == vocabulary_size_ || (limits_count() && options_.top_k <= known);
+}
+
+bool Sampler::enough(const BestLogits& best) const {
+  if (best.candidates.empty() || best_wanted().count == 0) return false;
+  return options_.temperature == 0 || has_all(best) || kept_of(best);
+}
+
+Sample Sampler::sample(const BestLogits& best) {
+  if (!enough(best)) fail(EINVAL, "sampler: {} candidates are not enough", best.candidates.size());
+  const auto by_token = [&] { std::ranges::sort(candidates_, {}, &Candidate::token); };
+  const auto sample = [](TokenId token) { return Sample{token, std::numeric_limits<float>::quiet_NaN(), {}}; };
+  if (options_.temperature == 0) return sample(best.candidates.front().token);
+  candidates_.assign(best.candidates.begin(), best.candidates.end());
+  if (has_all(best)) {
+    sorted_ = limits_count();
+    if (!sorted_)
+      by_token();
+    else if (options_.top_k < candidates_.size())
+      candidates_.resize(options_.top_k);
+    return sample(draw_from_candidates());
   }
-  return {token, std::numeric_limits<float>::quiet_NaN(), {}};
+  candidates_.resize(*kept_of(best));
+  best_logit_ = candidates_.front().logit;
+  if (options_.top_p >= 1 && !limits_count()) by_token();  // the order in which draw() goes through them
+  return sample(draw_by_temperature());
 }
 
 void Sampler::bias_and_penalise() {
@@ -171,21 +198,16 @@ TokenId Sampler::draw_from_candidates() {
 }
 
 void Sampler::keep_top_k() {
-  sorted_ = options_.top_k > 0 && options_.top_k < vocabulary_size_;
+  sorted_ = limits_count();
   if (sorted_) return select_best(logits_, options_.top_k, candidates_);
   candidates_.clear();
   for (size_t token = 0; token < logits_.size(); ++token)
     if (logits_[token] != impossible) candidates_.push_back({logits_[token], static_cast<TokenId>(token)});
 }
 
-// How probable a candidate is beside the best one.
-double Sampler::weight(const Candidate& candidate, double temperature) const {
-  return std::exp((static_cast<double>(candidate.logit) - best_logit_) / temperature);
-}
-
 double Sampler::total_weight(double temperature) const {
   double total = 0;
-  for (const Candidate& candidate : candidates_) total += weight(candidate, temperature);
+  for (const Candidate& candidate : candidates_) total += weight(candidate, best_logit_, temperature);
   return total;
 }
 
@@ -194,29 +216,71 @@ double Sampler::total_weight(double temperature) const {
 void Sampler::keep_top_p() {
   if (options_.top_p >= 1) return;
   constexpr auto worse = [](const Candidate& a, const Candidate& b) { return better(b, a); };
-  double left = options_.top_p * total_weight(1);
+  const double total = total_weight(1);
+  if (sorted_) return candidates_.resize(std::min(candidates_.size(), reaching_top_p(candidates_, total)));
+  double left = options_.top_p * total;
   size_t kept = 0;
-  if (!sorted_) std::ranges::make_heap(candidates_, worse);
+  std::ranges::make_heap(candidates_, worse);
   while (kept < candidates_.size() && (left > 0 || kept == 0)) {
-    if (!sorted_) std::pop_heap(candidates_.begin(), candidates_.end() - static_cast<ptrdiff_t>(kept), worse);
-    left -= weight(sorted_ ? candidates_[kept] : candidates_[candidates_.size() - 1 - kept], 1);
+    std::pop_heap(candidates_.begin(), candidates_.end() - static_cast<ptrdiff_t>(kept), worse);
+    left -= weight(candidates_[candidates_.size() - 1 - kept], best_logit_, 1);
     ++kept;
   }
-  if (!sorted_) std::ranges::reverse(candidates_);  // the heap's pops went to the end, the best one last
+  std::ranges::reverse(candidates_);  // the heap's pops went to the end, the best one last
   candidates_.resize(kept);
 }
 
+// How many of the best reach top_p of a total weight; one more than there are where all of them do not.
+size_t Sampler::reaching_top_p(std::span<const Candidate> sorted, double total) const {
+  double left = options_.top_p * total;
+  for (size_t kept = 0; kept < sorted.size(); kept++) {
+    left -= weight(sorted[kept], sorted.front().logit, 1);
+    if (left <= 0) return kept + 1;
+  }
+  return sorted.size() + 1;
+}
+
+float Sampler::least_logit(double best) const {
+  return options_.min_p <= 0 ? impossible : static_cast<float>(best + std::log(options_.min_p));
+}
+
 void Sampler::keep_min_p() {
-  if (options_.min_p <= 0) return;
-  const float least = best_logit_ + std::log(options_.min_p);
+  const float least = least_logit(best_logit_);
   std::erase_if(candidates_, [&](const Candidate& candidate) { return candidate.logit < least; });
+}
+
+// How many of the best are left after top-p and min-p; nothing where others may be among them, or where it depends on
+// the last digits of the total weight. A higher total never keeps fewer: what holds for both ends of where it lies
+// holds between them.
+std::optional<size_t> Sampler::kept_of(const BestLogits& best) const {
+  const std::span<const Candidate> known = best.candidates;
+  const double best_logit = known.front().logit;
+  const float least = least_logit(best_logit);
+  const auto too_low = std::ranges::find_if(known, [&](const Candidate& one) { return one.logit < least; });
+  size_t kept = too_low == known.end() ? known.size() + 1 : static_cast<size_t>(too_low - known.begin());
+  if (options_.top_p < 1) {
+    double total = 0;
+    for (const Candidate& candidate : known) total += weight(candidate, best_logit, 1);
+    double low = best.rest * (1 - rest_error), high = best.rest * (1 + rest_error);
+    if (limits_count()) {  // only some of the others count
+      low = 0;
+      high = std::min(high, static_cast<double>(options_.top_k - known.size()) * weight(known.back(), best_logit, 1));
+    }
+    constexpr double order = 1e-9;  // what sums of a vocabulary's doubles in another order may differ by
+    const size_t fewest = reaching_top_p(known, (total + low) * (1 - order));
+    const size_t most = reaching_top_p(known, (total + high) * (1 + order));
+    if (std::min(kept, fewest) != std::min(kept, most)) return std::nullopt;
+    kept = std::min(kept, most);
+  }
+  if (kept > known.size()) return std::nullopt;
+  return kept;
 }
 
 TokenId Sampler::draw_by_temperature() {
   const double temperature = options_.temperature;
   double left = random_.uniform() * total_weight(temperature);
   for (const Candidate& candidate : candidates_) {
-    left -= weight(candidate, temperature);
+    left -= weight(candidate, best_logit_, temperature);
     if (left < 0) return candidate.token;
   }
   return candidates_.back().token;  // what rounding left over

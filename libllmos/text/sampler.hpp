@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <limits>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -71,12 +72,15 @@ class Sampler {
   // +infinity or when none is possible; -infinity means impossible. Does not accept() the choice.
   Sample sample(std::span<const float> logits);
 
-  // How many of the best logits are enough for the next sample; 0: it takes all of them. May change with accept().
-  size_t candidates_wanted() const;
+  // What may be enough to make the next sample of; count 0: it takes all logits. May change with accept().
+  BestWanted best_wanted() const;
 
-  // The same choice from the best logits alone: as many as were wanted, or all that are possible, best first, of equals
-  // the lower token first. None of them may be NaN or infinite.
-  Sample sample(std::span<const Candidate> best);
+  // Whether these, found as wanted, are sure to give the same choice as all logits: what is left of the others after
+  // top-k, top-p and min-p is nothing, however the sum of their weights was rounded.
+  bool enough(const BestLogits& best) const;
+
+  // The same choice from the best logits alone. EINVAL when they are not enough.
+  Sample sample(const BestLogits& best);
 
   // Counts a token, of the prompt or sampled, as recent. Fails with EINVAL for a token outside the vocabulary.
   void accept(TokenId token);
@@ -90,11 +94,15 @@ class Sampler {
   TokenId greedy() const;
   TokenId draw();
   TokenId draw_from_candidates();
+  bool limits_count() const { return options_.top_k > 0 && options_.top_k < vocabulary_size_; }
+  bool has_all(const BestLogits& best) const;
+  std::optional<size_t> kept_of(const BestLogits& best) const;
+  size_t reaching_top_p(std::span<const Candidate> sorted, double total) const;
+  float least_logit(double best) const;
   void keep_top_k();
   void keep_top_p();
   void keep_min_p();
   TokenId draw_by_temperature();
-  double weight(const Candidate& candidate, double temperature) const;
   double total_weight(double temperature) const;
   void report(std::span<const float> logits, Sample& sample);
 

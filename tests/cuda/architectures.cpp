@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A small random model of every architecture, and a real one where it is, on the CPU and through the whole CUDA path:
 // the same greedy tokens, logits within a stated bound. Simulated.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -50,10 +51,13 @@ TEST_P(CudaArchitectures, WriteAndScoreAsOnTheCpu) {
   const std::vector<std::byte> file = test::small_model(11, 64, 1, GetParam()).bytes();
   const auto cpu = test::open_engine(file, on_cpu()), cuda = test::open_engine(file, on_cuda());
   const std::string prompt = "w1 w7 w3 w50 w2";
-  const std::vector<TokenId> tokens = cpu->tokenizer().encode(prompt + prompt);
-  EXPECT_GT(tokens.size(), 12u);
+  const std::vector<TokenId> tokens = cpu->tokenizer().encode(prompt + prompt + prompt + prompt);
+  EXPECT_GT(tokens.size(), 20u);
   const std::vector<float> expected = logits_after(cpu, tokens);
+  fake_cuda::take_launches();
   const float difference = largest_difference(logits_after(cuda, tokens), expected);
+  const auto launches = fake_cuda::take_launches();
+  EXPECT_EQ(std::ranges::count(launches, "llmos_flash_f16_64"), GetParam().layers);
   EXPECT_LT(difference, 0.02f);
   RecordProperty("difference", std::to_string(difference));
   EXPECT_EQ(greedy_tokens(cuda, prompt, 32), greedy_tokens(cpu, prompt, 32));

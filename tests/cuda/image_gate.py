@@ -18,13 +18,14 @@ MULTIPROCESSORS = {75: (1024, 64), 80: (2048, 164), 86: (1536, 100), 87: (1536, 
 REGISTERS, RESERVED_SHARED, THREADS = 65536, 1024, 128  # threads: of a block of the kernels with a bound below
 
 # Warps at least that a multiprocessor has of a kernel at a time: what keeps memory, or tensor cores, busy meanwhile.
-LEAST_WARPS = {"multiply_one": 12, "multiply_many": 12, "attend": 24, "multiply_tiles": 4}
+LEAST_WARPS = {"multiply_one": 12, "multiply_many": 12, "attend": 24, "multiply_tiles": 4, "flash": 4}
 
 # Narrow loads at most in a kernel whose weights should come in 16-byte pieces, and what they are: scales.
 NARROW = {"f32": 0, "f16": 0, "bf16": 0, "q4_0": 4, "q5_0": 4, "q8_0": 4, "q4_k": 0, "q5_k": 0, "q6_k": 12}
 
 # Machine instructions by their lowest 9 bits, and the width of an access, as in every architecture since 7.0.
 LOAD_GLOBAL, LOAD_LOCAL, STORE_LOCAL, MATRIX = 0x181, 0x183, 0x187, 0x03C
+LOAD_MATRICES, COPY_TO_SHARED = 0x03B, 0x1AE
 WIDTHS = (8, 8, 16, 16, 32, 64, 128, 128)
 
 
@@ -99,8 +100,13 @@ def complaints_of_code(kernel, architecture, counts):
             yield f"{kernel} for {architecture} has no 16-byte load for each of its 4 rows"
         if narrow > NARROW[kernel.removeprefix("multiply_one_")]:
             yield f"{kernel} for {architecture} has {narrow} narrow loads"
-    if kernel.startswith("multiply_tiles_") and not sum(n for (opcode, _), n in counts.items() if opcode == MATRIX):
+    has = {opcode for opcode, _ in counts}
+    if kernel.startswith(("multiply_tiles_", "flash_")) and MATRIX not in has:
         yield f"{kernel} for {architecture} does not use the tensor cores"
+    if kernel.startswith("flash_") and LOAD_MATRICES not in has:
+        yield f"{kernel} for {architecture} reads its tiles without ldmatrix"
+    if kernel.startswith("flash_f16_") and architecture >= 80 and COPY_TO_SHARED not in has:
+        yield f"{kernel} for {architecture} copies its tiles through registers"
 
 
 def main(image_path, log_path, kernels, *architectures):

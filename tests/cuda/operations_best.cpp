@@ -66,6 +66,35 @@ TEST_P(CudaBest, OfEqualLogitsIsTheLowerToken) {
   }
 }
 
+// The weight of all others, to the error that the sampler reckons with; and the best come back with it unchanged.
+TEST_P(CudaBest, TheOthersWeighWhatTheyWeighInDoublePrecision) {
+  for (const size_t columns : {1, 100, 4096, 4097, 12289})
+    for (const float size : {0.01f, 3.0f, 60.0f})
+      for (const size_t count : {1, 40, 128}) {
+        const size_t rows = columns > 4096 ? 1 : 2;
+        Floats logits = test::normal(rows * columns, random, size);
+        if (columns > 1) logits[columns / 2] = -infinity;
+        const auto in = put(rows, columns, logits);
+        const Memory room = backend->allocate(backend->best_bytes(rows, columns));
+        std::vector<Candidate> found(rows * count);
+        std::vector<double> rest(rows, -1);
+        backend->find_best(in.matrix, count, room.get(), true);
+        backend->read_best(in.matrix, count, room.get(), found.data(), rest.data());
+        const std::vector<Candidate> alone = find(rows, columns, logits, count);
+        for (size_t r = 0; r < rows; r++) {
+          const std::span<const float> row(logits.data() + r * columns, columns);
+          double expected = 0;
+          for (size_t i = 0; i < columns; i++)
+            if (std::ranges::find(found.begin() + static_cast<ptrdiff_t>(r * count),
+                                  found.begin() + static_cast<ptrdiff_t>((r + 1) * count), static_cast<int32_t>(i),
+                                  &Candidate::token) == found.begin() + static_cast<ptrdiff_t>((r + 1) * count))
+              expected += std::exp(double{row[i]} - found[r * count].logit);
+          ASSERT_NEAR(rest[r], expected, expected * rest_error + 1e-30) << columns << " " << size << " " << count;
+          for (size_t i = r * count; i < (r + 1) * count; i++) ASSERT_EQ(found[i].token, alone[i].token);
+        }
+      }
+}
+
 TEST_P(CudaBest, ImpossibleTokensAreNoneAndUnsoundRowsAreLeftToTheHost) {
   Floats logits = test::normal(3 * 5000, random);
   for (size_t i = 0; i < 5000; i++)

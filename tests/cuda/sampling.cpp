@@ -33,16 +33,47 @@ TEST_F(CudaSampling, DrawsTheSameTokensAsFromAllLogits) {
     for (const float top_p : {0.5f, 1.0f})
       for (const float temperature : {0.0f, 2.0f}) {
         if (temperature == 0 && top_p < 1) continue;
-        SamplerOptions some{.temperature = temperature, .top_k = top_k, .top_p = top_p, .seed = top_k + 1};
+        SamplerOptions some{.temperature = temperature, .top_k = top_k, .top_p = top_p, .min_p = 0, .seed = top_k + 1};
         const size_t before = fake_cuda::downloaded();
         const std::vector<TokenId> found = draw(engine, some);
         const size_t bytes = fake_cuda::downloaded() - before;
         EXPECT_EQ(found.size(), 12u);
         const bool on_device = temperature == 0 || (top_k > 0 && top_k <= Backend::most_best);
-        EXPECT_EQ(bytes < 12 * engine->config().vocabulary * sizeof(float), on_device) << top_k << " " << temperature;
+        if (on_device || top_p == 1)  // otherwise it depends on the logits
+          EXPECT_EQ(bytes < 12 * engine->config().vocabulary * sizeof(float), on_device) << top_k << " " << temperature;
         some.log_probabilities = 1;  // takes all logits
         EXPECT_EQ(found, draw(engine, some)) << top_k << " " << top_p << " " << temperature;
       }
+}
+
+// Without top-k: 128 logits of 3259 and one number for the rest, when the tokens that top-p and min-p leave are among
+// them; all of them otherwise. The same tokens either way.
+TEST_F(CudaSampling, TopPAndMinPBringBackAFewNumbersWhereTheseAreEnough) {
+  constexpr size_t steps = 12;
+  constexpr size_t few = steps * (most_best * sizeof(uint64_t) + sizeof(double)), all = steps * 3259 * sizeof(float);
+  EngineOptions on_cpu;
+  on_cpu.backend.kernels = "portable";
+  on_cpu.context = 256;
+  for (const float sharpness : {0.2f, 40.0f}) {
+    const std::vector<std::byte> file = test::small_model(3, 3000, sharpness).bytes();
+    const auto engine = test::open_engine(file, on_cuda()), cpu = test::open_engine(file, on_cpu);
+    ASSERT_EQ(engine->config().vocabulary, 3259u);
+    for (const auto& [top_p, min_p] : std::vector<std::pair<float, float>>{{0.6f, 0}, {1, 0.1f}, {0.9f, 0.05f}})
+      for (const uint32_t top_k : {0u, 2000u}) {
+        SamplerOptions sampling{.temperature = 1.5f, .top_k = top_k, .top_p = top_p, .min_p = min_p, .seed = 5};
+        const size_t before = fake_cuda::downloaded();
+        const std::vector<TokenId> found = draw(engine, sampling);
+        const size_t bytes = fake_cuda::downloaded() - before;
+        if (sharpness > 1)
+          EXPECT_EQ(bytes, top_p < 1 ? few : steps * most_best * sizeof(uint64_t)) << top_p << " " << top_k;
+        else
+          EXPECT_GT(bytes, all) << top_p << " " << top_k;
+        if (sharpness > 1)  // else thousands of tokens are about as likely, and the last digits of their logits decide
+          EXPECT_EQ(found, draw(cpu, sampling)) << top_p << " " << min_p << " " << top_k;
+        sampling.log_probabilities = 1;  // takes all logits
+        EXPECT_EQ(found, draw(engine, sampling)) << sharpness << " " << top_p << " " << min_p << " " << top_k;
+      }
+  }
 }
 
 TEST_F(CudaSampling, SessionsOfABatchEachGetWhatTheyWant) {
@@ -50,6 +81,8 @@ TEST_F(CudaSampling, SessionsOfABatchEachGetWhatTheyWant) {
   const SamplerOptions kinds[] = {{.temperature = 0},
                                   {.temperature = 1, .top_k = 7},
                                   {.temperature = 1, .top_k = 0},
+                                  {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0},
+                                  {.temperature = 1, .top_k = 0, .top_p = 0.3f, .min_p = 0.2f},
                                   {.temperature = 0, .repeat_penalty = 1.3f},
                                   {.temperature = 0, .log_probabilities = 3}};
   std::vector<std::unique_ptr<Session>> sessions;

@@ -82,6 +82,7 @@ TEST_F(CudaStories, ManySessionsGoThroughTensorCoresInOneGraph) {
   EXPECT_EQ(together, std::vector<std::string>(batch.size(), alone));
 }
 
+// Up to what halves cost: tensor cores attend for the whole prompt, and not for its pieces.
 TEST_F(CudaStories, PromptReadInPiecesGivesTheSameLogits) {
   const auto whole = stories("F32", on_cuda());
   const auto tokens = whole->tokenizer().encode(sentence);
@@ -90,7 +91,7 @@ TEST_F(CudaStories, PromptReadInPiecesGivesTheSameLogits) {
     EngineOptions options = on_cuda();
     options.batch_tokens = batch;
     const std::vector<float> found = logits_after(stories("F32", options), tokens);
-    for (size_t i = 0; i < found.size(); i++) ASSERT_NEAR(found[i], expected[i], 1e-2f) << batch;
+    for (size_t i = 0; i < found.size(); i++) ASSERT_NEAR(found[i], expected[i], 2e-2f) << batch;
   }
 }
 

@@ -22,10 +22,17 @@ std::string place(const Site& site) {
   return std::string(site.what) + " at " + site.file + ":" + std::to_string(site.line);
 }
 
+struct Copy {
+  void* to;
+  const void* from;  // nullptr: zeros
+  size_t bytes;
+};
+
 struct Thread {
   Fiber fiber;
   Coordinates here;
   unsigned warp = 0;
+  std::vector<Copy> copies;  // under way
 };
 
 // Threads that wait for one another: at a block's barrier, or lanes of one mask.
@@ -62,6 +69,7 @@ class Block {
   void barrier(const Site& site);
   Slots exchange(unsigned mask, const void* value, size_t bytes, const Site& site);
   void* shared(const Site& site, size_t bytes);
+  std::vector<Copy>& copies() { return current_->copies; }
 
  private:
   static void entry();
@@ -125,6 +133,7 @@ void Block::run(uint3 index) {
   for (unsigned i = 0; i < count_; i++) {
     Thread& thread = threads_[i];
     thread.here.block = index;
+    thread.copies.clear();
     thread.fiber.prepare(stacks_[i], entry);
     warps_[thread.warp].lanes |= 1u << thread.here.lane;
     ready_.push_back(&thread);
@@ -258,6 +267,7 @@ void Block::forget_shared() {
 }
 
 void Block::end() {
+  if (!current_->copies.empty()) throw Fault("a thread ended and did not wait for its copies");
   Warp& warp = warps_[current_->warp];
   const unsigned lane = 1u << current_->here.lane;
   if (!barrier_.waiting.empty()) throw Fault("a thread ended while others wait in " + place(*barrier_.site));
@@ -283,6 +293,19 @@ Slots exchange(unsigned mask, const void* value, size_t bytes, const Site& site)
   return running->exchange(mask, value, bytes, site);
 }
 void* shared(const Site& site, size_t bytes) { return running->shared(site, bytes); }
+
+void copy_async(void* to, const void* from, size_t bytes) {
+  for (const void* place : {const_cast<const void*>(to), from})
+    if (reinterpret_cast<uintptr_t>(place) % bytes != 0) misaligned(place, bytes);
+  running->copies().push_back({to, from, bytes});
+}
+
+void wait_for_copies() {
+  for (const Copy& copy : running->copies())
+    copy.from ? static_cast<void>(std::memcpy(copy.to, copy.from, copy.bytes))
+              : static_cast<void>(std::memset(copy.to, 0, copy.bytes));
+  running->copies().clear();
+}
 
 void misaligned(const void* address, size_t bytes) {
   throw Fault("a load of " + std::to_string(bytes) + " bytes from the address ..." +

@@ -4,7 +4,8 @@
 //
 // It finds what a GPU would get wrong silently: barriers that not every thread of a block reaches, or at different
 // lines; shuffles that not every named lane joins; missing barriers, as results that change with the order in which
-// threads run (fifo, lifo, random); shared memory read before it is written (filled with 0xCB for every block);
+// threads run (fifo, lifo, random); shared memory read before it is written (filled with 0xCB for every block), also by
+// asynchronous copies that nobody waited for;
 // misaligned vector loads; accesses out of bounds under the address sanitizer. Each ends the launch with a Fault.
 //
 // What it does not have: the warp's lock step, time, caches, or any limit of registers.
@@ -81,6 +82,10 @@ Slots exchange(unsigned mask, const void* value, size_t bytes, const Site& site)
 void* shared(const Site& site, size_t bytes);
 [[noreturn]] void misaligned(const void* address, size_t bytes);
 
+// The twin of cp.async: copies when this thread waits, not before; zeros when `from` is nullptr.
+void copy_async(void* to, const void* from, size_t bytes);
+void wait_for_copies();
+
 template <typename Value>
 Value shuffle(unsigned mask, Value value, unsigned from, const Site& site) {
   static_assert(std::is_trivially_copyable_v<Value> && sizeof(Value) <= most_exchanged_bytes);
@@ -120,6 +125,21 @@ void multiply_16x8x16(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (
       }
   for (unsigned i = 0; i < 4; i++)
     for (unsigned k = 0; k < 16; k++) sums[i] += rows[i / 2][k] * columns[i % 2][k];
+}
+
+// The twin of ldmatrix for four matrices: lane l says where row l % 8 of matrix l / 8 is.
+inline void load_matrices(uint32_t (&out)[4], const uint16_t* row, bool across, const Site& site) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) misaligned(row, 16);
+  const unsigned group = here().lane / 4, pair = here().lane % 4 * 2;
+  const Slots slots = exchange(0xffffffffu, &row, sizeof row, site);
+  for (unsigned m = 0; m < 4; m++) {
+    out[m] = 0;
+    for (unsigned i = 0; i < 2; i++) {
+      const uint16_t* from;
+      std::memcpy(&from, slots[m * 8 + (across ? pair + i : group)], sizeof from);
+      out[m] |= static_cast<uint32_t>(from[across ? group : pair + i]) << 16 * i;
+    }
+  }
 }
 
 inline unsigned ballot(unsigned mask, bool predicate, const Site& site) {

@@ -133,6 +133,57 @@ TEST(Simt, SharedMemoryIsPoisonedForEveryBlock) {
   });
 }
 
+TEST(Simt, AsynchronousCopiesAreThereOnceWaitedForAndNotBefore) {
+  alignas(16) uint32_t from[64 * 4];
+  std::iota(std::begin(from), std::end(from), 1u);
+  for (const simt::Schedule& schedule : schedules())
+    simt::launch(
+        2, 64,
+        [&] {
+          SHARED(uint4, to, 64);
+          simt::copy_async(to + threadIdx.x, threadIdx.x % 3 ? from + threadIdx.x * 4 : nullptr, 16);
+          EXPECT_EQ(to[threadIdx.x].w, 0xcbcbcbcbu);
+          simt::wait_for_copies();
+          __syncthreads();
+          const unsigned other = 63 - threadIdx.x;
+          EXPECT_EQ(to[other].w, other % 3 ? other * 4 + 4 : 0);
+        },
+        schedule);
+}
+
+// Half (row, column) of matrix m is m * 64 + row * 8 + column; rows lie in reverse, with gaps.
+TEST(Simt, MatricesFromSharedMemoryGoWhereTheTensorCoresWantThem) {
+  for (const simt::Schedule& schedule : schedules())
+    simt::launch(
+        1, 32,
+        [&] {
+          SHARED(uint4, memory, 32 * 2);
+          auto* const halves = reinterpret_cast<uint16_t*>(memory);
+          const unsigned lane = threadIdx.x, group = lane / 4, pair = lane % 4 * 2;
+          uint16_t* const row = halves + (31 - lane) * 16;
+          for (unsigned i = 0; i < 8; i++) row[i] = static_cast<uint16_t>(lane * 8 + i);
+          __syncwarp(all);
+          for (const bool across : {false, true}) {
+            uint32_t out[4];
+            simt::load_matrices(out, row, across, SIMT_SITE("ldmatrix"));
+            for (unsigned m = 0; m < 4; m++)
+              for (unsigned i = 0; i < 2; i++)
+                EXPECT_EQ(out[m] >> 16 * i & 0xffff, m * 64 + (across ? (pair + i) * 8 + group : group * 8 + pair + i));
+          }
+        },
+        schedule);
+}
+
+TEST(SimtFinds, CopiesThatAreNotWaitedFor) {
+  alignas(16) std::byte memory[64] = {};
+  const auto copy = [&](size_t offset) {
+    SHARED(uint4, to, 32);
+    simt::copy_async(to + threadIdx.x, memory + offset, 16);
+  };
+  EXPECT_FAULT("did not wait", 32, [&] { copy(16); });
+  EXPECT_FAULT("misaligned", 32, [&] { copy(8); });
+}
+
 TEST(SimtFinds, BarrierThatHalfABlockSkips) {
   EXPECT_FAULT("__syncthreads", 64, [] {
     if (threadIdx.x < 32) __syncthreads();

@@ -114,37 +114,107 @@ TEST(SamplerDraw, TheSequenceIsTheSameEverywhere) {
   EXPECT_EQ(tokens, (std::vector<core::TokenId>{27, 28, 43, 5, 27, 32, 35, 4, 39, 16, 12, 4}));
 }
 
+std::vector<core::Candidate> best_of(const std::vector<float>& logits, size_t count) {
+  std::vector<core::Candidate> order;
+  for (size_t token = 0; token < logits.size(); token++)
+    order.push_back({logits[token], static_cast<core::TokenId>(token)});
+  std::ranges::stable_sort(order, std::greater(), &core::Candidate::logit);
+  order.resize(std::min(count, order.size()));
+  return order;
+}
+
+double rest_of(const std::vector<float>& logits, const std::vector<core::Candidate>& best) {
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double{logit} - best.front().logit);
+  for (const core::Candidate& one : best) sum -= std::exp(double{one.logit} - best.front().logit);
+  return std::max(sum, 0.0);
+}
+
 TEST(SamplerDraw, TheBestLogitsAreEnoughForTheSameDraws) {
   Random random(5);
   for (const uint32_t top_k : {1u, 3u, 40u})
     for (const float temperature : {0.0f, 0.7f}) {
       const SamplerOptions options{.temperature = temperature, .top_k = top_k, .top_p = 0.9f, .min_p = 0.01f};
       Sampler all(options, 200), best(options, 200);
-      ASSERT_EQ(best.candidates_wanted(), temperature == 0 ? 1 : top_k);
+      ASSERT_EQ(best.best_wanted().count, temperature == 0 ? 1 : top_k);
       for (int round = 0; round < 50; round++) {
         std::vector<float> logits(200);
         for (float& logit : logits) logit = static_cast<float>(std::floor(random.uniform() * 30)) / 4;  // with ties
-        std::vector<core::Candidate> order;
-        for (int32_t token = 0; token < 200; token++) order.push_back({logits[static_cast<size_t>(token)], token});
-        std::ranges::stable_sort(order, std::greater(), &core::Candidate::logit);
-        order.resize(best.candidates_wanted());
+        const std::vector<core::Candidate> few = best_of(logits, best.best_wanted().count);
         const core::TokenId token = all.sample(logits).token;
-        ASSERT_EQ(best.sample(order).token, token) << top_k << " " << round;
+        ASSERT_EQ(best.sample(core::BestLogits{few}).token, token) << top_k << " " << round;
         all.accept(token);
         best.accept(token);
       }
     }
 }
 
+// Where the others' weights are known as well as a device knows them, too high or too low.
+TEST(SamplerDraw, AFewLogitsAndTheRestGiveTheSameDrawsWhereTheySayTheyAreEnough) {
+  constexpr size_t vocabulary = 3000;
+  size_t enough = 0, not_enough = 0;
+  for (const uint32_t top_k : {0u, 400u, 3000u})
+    for (const float top_p : {0.3f, 0.9f, 1.0f})
+      for (const float min_p : {0.0f, 0.02f, 0.4f})
+        for (const float sharpness : {0.5f, 2.0f, 8.0f}) {
+          const SamplerOptions options{.temperature = 1.3f, .top_k = top_k, .top_p = top_p, .min_p = min_p, .seed = 7};
+          Sampler all(options, vocabulary), few(options, vocabulary);
+          const core::BestWanted wanted = few.best_wanted();
+          if (top_p == 1 && min_p == 0) {
+            EXPECT_EQ(wanted.count, 0u);
+            continue;
+          }
+          ASSERT_EQ(wanted.count, core::most_best);
+          ASSERT_EQ(wanted.rest, top_p < 1);
+          Random random(top_k + 3);
+          for (int round = 0; round < 12; round++) {
+            std::vector<float> logits(vocabulary);
+            for (float& logit : logits)
+              logit = sharpness * static_cast<float>(std::floor(random.uniform() * random.uniform() * 64)) / 16;
+            const auto known = best_of(logits, wanted.count);
+            const double error = round % 2 ? core::rest_error : -core::rest_error;
+            const core::BestLogits best{known, wanted.rest ? rest_of(logits, known) * (1 + error * 0.99) : 0};
+            const core::TokenId token = all.sample(logits).token;
+            const bool is_enough = few.enough(best);
+            (is_enough ? enough : not_enough)++;
+            ASSERT_EQ((is_enough ? few.sample(best) : few.sample(logits)).token, token)
+                << top_k << " " << top_p << " " << min_p << " " << sharpness << " " << round << " " << is_enough;
+          }
+        }
+  EXPECT_GT(enough, 200u);
+  EXPECT_GT(not_enough, 200u);
+}
+
+// 64 of 100 equal tokens are exactly top_p of all: whether they reach it, only all logits can tell.
+TEST(SamplerDraw, ANucleusThatHangsOnTheLastDigitsOfTheRestIsNotDrawnFromAFew) {
+  std::vector<float> logits(300, -1.0f);
+  std::fill_n(logits.begin(), 100, 0.0f);
+  const auto known = best_of(logits, 128);
+  const core::BestLogits best{known, rest_of(logits, known)};
+  const double exact = 64 / (100 + 28 * std::exp(-1.0) + best.rest);
+  const auto enough = [&](double top_p, float min_p = 0) {
+    const SamplerOptions options{.top_k = 0, .top_p = static_cast<float>(top_p), .min_p = min_p};
+    return Sampler(options, 300).enough(best);
+  };
+  EXPECT_FALSE(enough(exact));
+  EXPECT_FALSE(enough(exact * (1 + 1e-6)));
+  EXPECT_TRUE(enough(exact * (1 + 1e-5)));
+  EXPECT_TRUE(enough(exact * (1 - 1e-5)));
+  EXPECT_FALSE(enough(0.7));        // other tokens are among them
+  EXPECT_FALSE(enough(0.7, 0.3f));  // and they are probable enough
+  EXPECT_TRUE(enough(0.7, 0.5f));   // they are not
+}
+
 TEST(SamplerDraw, WhatChangesOtherLogitsWantsThemAll) {
   const auto wanted = [](const SamplerOptions& options) {
     Sampler sampler(options, 100);
     sampler.accept(1);
-    return sampler.candidates_wanted();
+    return sampler.best_wanted().count;
   };
   EXPECT_EQ(wanted({}), 40u);
-  EXPECT_EQ(wanted({.top_k = 0}), 0u);
-  EXPECT_EQ(wanted({.top_k = 100}), 0u);
+  EXPECT_EQ(wanted({.top_k = 0, .top_p = 1, .min_p = 0}), 0u);
+  EXPECT_EQ(wanted({.top_k = 100, .top_p = 1, .min_p = 0}), 0u);
+  EXPECT_EQ(wanted({.top_k = 100}), 100u);
   EXPECT_EQ(wanted({.repeat_penalty = 1.1f}), 0u);
   EXPECT_EQ(wanted({.repeat_penalty = 1.1f, .penalty_last_n = 0}), 40u);
   EXPECT_EQ(wanted({.presence_penalty = 1}), 0u);

@@ -20,6 +20,7 @@ inline constexpr unsigned most_head_size = warp_lanes * lane_components;
 inline constexpr unsigned cache_block = 32;  // components that share a scale in a Q8_0 cache
 inline constexpr unsigned best_part = 4096;  // logits that a block takes the best of
 inline constexpr unsigned tile_rows = 64, tile_tokens = 64, tile_columns = 128;  // of a product by tensor cores
+inline constexpr unsigned tile_queries = attend_threads / warp_lanes * 16;       // of attention by tensor cores
 
 // ---- Weights ----
 
@@ -141,6 +142,16 @@ struct BestArguments {
   uint32_t columns, count;
 };
 
+// The weight of the logits of each part that are not among the best, beside the best one; and these best once more, so
+// that both come back in one copy.
+struct RestArguments {
+  const float* logits;
+  const uint64_t* best;  // `count` of each row
+  uint64_t* again;
+  double* sums;
+  uint32_t columns, count;
+};
+
 // ---- Attention ----
 
 // Where a row of a batch stands in its sequence, and where the sequence's pages are listed.
@@ -170,6 +181,17 @@ struct AttendArguments {
   uint32_t lanes;   // that share a position: a power of two
   uint32_t window;  // positions seen, the last included; UINT32_MAX: all
   float scale, soft_cap;
+};
+
+// Some queries of a sequence: its rows in the batch, each with the heads that share one of the cache; of all these
+// queries, token by token, those from `first` on.
+struct QueryTile {
+  uint32_t row, rows, first;
+};
+
+struct FlashArguments {
+  AttendArguments attend;  // its `lanes` are not read
+  const QueryTile* tiles;
 };
 
 }  // namespace llmos::cuda

@@ -55,6 +55,12 @@ struct HalfCache {
     for (unsigned i = 0; i < lane_components; i++)
       out[i] = half_to_float(static_cast<uint16_t>(words[i / 2] >> 16 * (i % 2)));
   }
+
+  // The same components as halves to shared memory, or zeros; there after wait_for_copies().
+  DEVICE static void fetch(const unsigned char* head, unsigned slot, unsigned component, const AttendArguments& a,
+                           bool there, uint16_t* to) {
+    copy_async(to, head + (slot * a.head_stride + component) * 2, there);
+  }
 };
 
 struct ByteCache {
@@ -68,6 +74,14 @@ struct ByteCache {
     UNROLL
     for (unsigned i = 0; i < lane_components; i++)
       out[i] = scale * static_cast<float>(static_cast<signed char>(words[i / 4] >> 8 * (i % 4)));
+  }
+
+  DEVICE static void fetch(const unsigned char* head, unsigned slot, unsigned component, const AttendArguments& a,
+                           bool there, uint16_t* to) {
+    float v[lane_components] = {};
+    if (there) load(head, slot, component, a, v);
+    *reinterpret_cast<uint4*>(to) = {round_to_halves(v[0], v[1]), round_to_halves(v[2], v[3]),
+                                     round_to_halves(v[4], v[5]), round_to_halves(v[6], v[7])};
   }
 };
 

@@ -69,4 +69,24 @@ DEVICE void best_of_keys(const BestArguments& a) {
   best(a, [&](unsigned i) { return row[i]; });
 }
 
+// A block for a part of a row, as in the first pass. Weights in double precision would take a GPU much longer, and are
+// needed only to about six digits (see rest_error in text/candidate.hpp); their sum loses none.
+DEVICE void rest_of_logits(const RestArguments& a) {
+  const float* row = a.logits + static_cast<size_t>(blockIdx.y) * a.columns;
+  const uint64_t* best = a.best + static_cast<size_t>(blockIdx.y) * a.count;
+  const float highest = best[0] == impossible_key ? 0.0f : row[0xffffffffu - static_cast<uint32_t>(best[0])];
+  double sum = 0;
+  UNROLL
+  for (unsigned i = 0; i < best_part / row_threads; i++) {
+    const unsigned index = blockIdx.x * best_part + i * row_threads + threadIdx.x;
+    if (index < a.columns && key_of(row[index], index) < best[a.count - 1])
+      sum += static_cast<double>(expf(row[index] - highest));
+  }
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) a.sums[static_cast<size_t>(blockIdx.y) * gridDim.x + blockIdx.x] = sum;
+  if (blockIdx.x > 0) return;
+  for (unsigned i = threadIdx.x; i < a.count; i += row_threads)
+    a.again[static_cast<size_t>(blockIdx.y) * a.count + i] = best[i];
+}
+
 }  // namespace llmos::cuda

@@ -2,6 +2,7 @@
 // The kernels by name. nvcc makes the image of this file; the tests' fake driver includes it.
 #include "cuda/kernels/attention.cuh"
 #include "cuda/kernels/best.cuh"
+#include "cuda/kernels/flash.cuh"
 #include "cuda/kernels/library.cuh"
 #include "cuda/kernels/list.hpp"
 #include "cuda/kernels/multiply.cuh"
@@ -28,5 +29,10 @@ LLMOS_CUDA_ROW_KERNELS(DEFINE_ROWS)
 
 KERNEL(attend_f16, attend_threads, AttendArguments) { attend<HalfCache>(arguments); }
 KERNEL(attend_q8_0, attend_threads, AttendArguments) { attend<ByteCache>(arguments); }
+
+#define DEFINE_FLASH(type, Cache, size) \
+  KERNEL_IN_BLOCKS(flash_##type##_##size, attend_threads, 2, FlashArguments) { flash<Cache, size>(arguments); }
+LLMOS_CUDA_FLASH_SIZES(DEFINE_FLASH, f16, HalfCache)
+LLMOS_CUDA_FLASH_SIZES(DEFINE_FLASH, q8_0, ByteCache)
 
 }  // namespace llmos::cuda

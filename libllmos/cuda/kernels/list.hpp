@@ -41,6 +41,7 @@
   USE(store_q8_0, row_threads, StoreArguments)    \
   USE(best_of_logits, row_threads, BestArguments) \
   USE(best_of_keys, row_threads, BestArguments)   \
+  USE(rest_of_logits, row_threads, RestArguments) \
   USE(halve, row_threads, HalveArguments)         \
   USE(split, row_threads, SplitArguments)         \
   USE(finish, row_threads, FinishArguments)
@@ -48,6 +49,23 @@
 #define LLMOS_CUDA_ATTEND_KERNELS(USE)             \
   USE(attend_f16, attend_threads, AttendArguments) \
   USE(attend_q8_0, attend_threads, AttendArguments)
+
+// Attention of prompts, for heads of up to so many components: USE(type, Cache, size).
+#define LLMOS_CUDA_FLASH_SIZES(USE, type, Cache) \
+  USE(type, Cache, 64)                           \
+  USE(type, Cache, 96)                           \
+  USE(type, Cache, 128)                          \
+  USE(type, Cache, 256)
+
+#define LLMOS_CUDA_FLASH_KERNELS(USE)                 \
+  USE(flash_f16_64, attend_threads, FlashArguments)   \
+  USE(flash_f16_96, attend_threads, FlashArguments)   \
+  USE(flash_f16_128, attend_threads, FlashArguments)  \
+  USE(flash_f16_256, attend_threads, FlashArguments)  \
+  USE(flash_q8_0_64, attend_threads, FlashArguments)  \
+  USE(flash_q8_0_96, attend_threads, FlashArguments)  \
+  USE(flash_q8_0_128, attend_threads, FlashArguments) \
+  USE(flash_q8_0_256, attend_threads, FlashArguments)
 
 #define LLMOS_CUDA_TILE_KERNELS(USE)                         \
   USE(multiply_tiles_f16, multiply_threads, TilesArguments)  \
@@ -70,4 +88,5 @@
   LLMOS_CUDA_KERNELS_OF_TYPE(USE, q6_k) \
   LLMOS_CUDA_TILE_KERNELS(USE)          \
   LLMOS_CUDA_ROW_KERNELS(USE)           \
-  LLMOS_CUDA_ATTEND_KERNELS(USE)
+  LLMOS_CUDA_ATTEND_KERNELS(USE)        \
+  LLMOS_CUDA_FLASH_KERNELS(USE)

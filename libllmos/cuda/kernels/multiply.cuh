@@ -4,6 +4,7 @@
 // read 16 bytes each find them in different banks.
 #pragma once
 
+#include "cuda/kernels/products.cuh"
 #include "cuda/kernels/weights.cuh"
 
 namespace llmos::cuda {
@@ -68,29 +69,11 @@ DEVICE float unit_times(const Numbers<Unit::columns>& w, const float4* x, unsign
   return result;
 }
 
-// A row of one of the products.
-struct Slot {
-  unsigned product, row;
-  bool there;
-};
-
-// Slot `index` of a warp. When gated, a warp has half as many rows, each of the first weight and of the second.
+// Row `index` of those that a warp takes. When gated, these are half as many of the first weight, then of the second.
 template <unsigned kRows>
-DEVICE Slot find_slot(const MultiplyArguments& a, unsigned warp, unsigned index) {
-  if (a.gated) {
-    const unsigned row = warp * (kRows / 2) + index % (kRows / 2);
-    return {index / (kRows / 2), row < a.rows ? row : a.rows - 1, row < a.rows};
-  }
-  unsigned row = warp * kRows + index, product = 0;
-  const bool there = row < a.rows;
-  if (!there) row = a.rows - 1;
-  UNROLL
-  for (unsigned i = 0; i + 1 < most_products; i++)
-    if (product == i && row >= a.products[i].rows) {
-      row -= a.products[i].rows;
-      product++;
-    }
-  return {product, row, there};
+DEVICE ProductRow warp_row(const MultiplyArguments& a, unsigned warp, unsigned index) {
+  constexpr unsigned half = kRows / 2;
+  return a.gated ? product_row(a, warp * half + index % half, index / half) : product_row(a, warp * kRows + index, 0);
 }
 
 template <typename Unit, unsigned kTokens, unsigned kRows>
@@ -111,8 +94,8 @@ DEVICE void multiply(const MultiplyArguments& a) {
       Unit read[kRows];
       UNROLL
       for (unsigned r = 0; r < kRows; r++) {
-        const Slot slot = find_slot<kRows>(a, warp, r);
-        read[r] = Unit::load(a.products[slot.product].weight, slot.row, units, unit);
+        const ProductRow from = warp_row<kRows>(a, warp, r);
+        read[r] = Unit::load(a.products[from.product].weight, from.row, units, unit);
       }
       const auto times = [&](const Numbers<Unit::columns>& numbers, unsigned t) {
         return unit_times<Unit>(numbers, staged + t * (chunk / 4), Unit::first(unit) - begin,
@@ -142,9 +125,9 @@ DEVICE void multiply(const MultiplyArguments& a) {
   if (lane != 0) return;
   UNROLL
   for (unsigned r = 0; r < kRows; r++) {
-    const Slot slot = find_slot<kRows>(a, warp, r);
-    if (!slot.there || (a.gated && r >= kRows / 2)) continue;
-    const ProductArguments& product = a.products[slot.product];
+    const ProductRow to = warp_row<kRows>(a, warp, r);
+    if (!to.there || (a.gated && r >= kRows / 2)) continue;
+    const ProductArguments& product = a.products[to.product];
     UNROLL
     for (unsigned t = 0; t < kTokens; t++) {
       if (token + t >= a.tokens) continue;
@@ -152,8 +135,8 @@ DEVICE void multiply(const MultiplyArguments& a) {
       if (a.gated)
         value = activate(value, a.gated - 1) * sums[(r + kRows / 2) % kRows][t];
       else if (product.bias)
-        value += product.bias[slot.row];
-      product.out[static_cast<size_t>(token + t) * product.out_stride + slot.row] = value;
+        value += product.bias[to.row];
+      product.out[static_cast<size_t>(token + t) * product.out_stride + to.row] = value;
     }
   }
 }

@@ -3,6 +3,7 @@
 // 64 rows of the weights and 64 tokens and goes through the columns 128 at a time. Each warp makes 32 x 32 of it.
 #pragma once
 
+#include "cuda/kernels/products.cuh"
 #include "cuda/kernels/weights.cuh"
 
 namespace llmos::cuda {
@@ -11,15 +12,13 @@ inline constexpr unsigned tile_stride = tile_columns + 8;  // in shared memory: 
 
 // ---- Activations as halves ----
 
-// A block a token: its columns divided by a power of two that brings the largest near 1024, so that none overflows and
-// small ones keep their digits; behind them zeros up to a whole tile.
+// A block a token; behind its columns zeros up to a whole tile.
 DEVICE void halve(const HalveArguments& a) {
   const float* x = a.x + static_cast<size_t>(blockIdx.x) * a.x_stride;
   uint16_t* out = a.halves + static_cast<size_t>(blockIdx.x) * a.half_stride;
   float largest = 0;
   for (unsigned i = threadIdx.x; i < a.columns; i += row_threads) largest = fmaxf(largest, fabsf(x[i]));
-  const float power = bits_to_float(float_to_bits(block_max(largest)) & 0x7f800000u);
-  const float scale = power > 1e-30f ? power / 1024 : 1.0f, inverse = 1 / scale;
+  const float scale = half_scale(block_max(largest)), inverse = 1 / scale;
   for (unsigned i = threadIdx.x; i < a.half_stride; i += row_threads)
     out[i] = i < a.columns ? float_to_half(x[i] * inverse) : 0;
   if (threadIdx.x == 0) a.scales[blockIdx.x] = scale;
@@ -27,28 +26,11 @@ DEVICE void halve(const HalveArguments& a) {
 
 // ---- The tile of weights ----
 
-// Which weight and row a row of the tile is. When gated, the tile has 32 rows of the first weight and the same of the
-// second: 8 and 8 by turns, so that one thread gets both sums of a row.
-struct TileRow {
-  unsigned product, row;
-  bool there;
-};
-
-DEVICE TileRow tile_row(const MultiplyArguments& a, unsigned block, unsigned index) {
-  if (a.gated) {
-    const unsigned row = block * (tile_rows / 2) + index / 16 * 8 + index % 8;
-    return {index / 8 % 2, row < a.rows ? row : a.rows - 1, row < a.rows};
-  }
-  unsigned row = block * tile_rows + index, product = 0;
-  const bool there = row < a.rows;
-  if (!there) row = a.rows - 1;
-  UNROLL
-  for (unsigned i = 0; i + 1 < most_products; i++)
-    if (product == i && row >= a.products[i].rows) {
-      row -= a.products[i].rows;
-      product++;
-    }
-  return {product, row, there};
+// Row `index` of a tile. When gated, the tile has 32 rows of the first weight and the same of the second: 8 and 8 by
+// turns, so that one thread gets both sums of a row.
+DEVICE ProductRow tile_row(const MultiplyArguments& a, unsigned block, unsigned index) {
+  if (!a.gated) return product_row(a, block * tile_rows + index, 0);
+  return product_row(a, block * (tile_rows / 2) + index / 16 * 8 + index % 8, index / 8 % 2);
 }
 
 // One side of a unit: neighbouring columns.
@@ -73,7 +55,7 @@ DEVICE void put_weights(const MultiplyArguments& a, unsigned begin, uint16_t* ti
     const unsigned first = Unit::first(unit) - begin, second = Unit::second(unit) - begin;
     Numbers<Unit::columns> w{};
     if (unit < units) {
-      const TileRow from = tile_row(a, blockIdx.x, index);
+      const ProductRow from = tile_row(a, blockIdx.x, index);
       Unit::load(a.products[from.product].weight, from.row, units, unit).decode(unit, w);
     }
     put_halves<side>(w.numbers, w.scale[0], Unit::has_offset ? w.offset[0] : 0, row + first);
@@ -127,7 +109,7 @@ DEVICE void put_sums(const TilesArguments& a, unsigned row_index, unsigned token
   const float scale = a.scales[token], values[2] = {first * scale, second * scale};
   UNROLL
   for (unsigned i = 0; i < 2; i++) {
-    const TileRow to = tile_row(m, blockIdx.x, row_index + i * 8);
+    const ProductRow to = tile_row(m, blockIdx.x, row_index + i * 8);
     if (!to.there || (m.gated && i > 0)) continue;
     const ProductArguments& product = m.products[to.product];
     float value = values[i];
