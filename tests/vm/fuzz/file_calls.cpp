@@ -159,7 +159,8 @@ static long control(World& world, Random& random) {
 }
 
 static long duplicate(World& world, Random& random) {
-  const Kind kind = random.pick({Kind::model, Kind::loader, Kind::dmabuf, Kind::device});
+  const Kind kind =
+      random.pick({Kind::model, Kind::loader, Kind::dmabuf, Kind::device, Kind::charge, Kind::lane, Kind::policy});
   return world.keep(random, kind, fcntl(world.fd(random, kind), F_DUPFD_CLOEXEC, 0));
 }
 
@@ -176,7 +177,7 @@ static long close_one(World& world, Random& random) {
 
 // To any process that asks, of any user.
 static long send_fd(World& world, Random& random) {
-  int fd = world.fd(random, random.pick({Kind::model, Kind::loader, Kind::dmabuf}));
+  int fd = world.fd(random, random.pick({Kind::model, Kind::loader, Kind::dmabuf, Kind::charge, Kind::lane}));
   char byte = 0;
   iovec data = {&byte, 1};
   alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
@@ -207,7 +208,7 @@ static long receive_fd(World& world, Random& random) {
   if (!header) return -ENODATA;
   int fd;
   memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-  return world.keep(random, random.pick({Kind::model, Kind::loader}), fd);
+  return world.keep(random, random.pick({Kind::model, Kind::loader, Kind::charge, Kind::lane}), fd);
 }
 
 std::vector<Call> file_calls() {

@@ -39,7 +39,7 @@ static double seconds_since(Clock::time_point begin) {
 static std::vector<Call> all_calls() {
   std::vector<Call> all;
   for (const auto& some : {model_calls(), composite_calls(), file_calls(), folder_calls(), memory_calls(),
-                           group_calls(), lane_calls(), uring_calls(), system_calls()})
+                           group_calls(), lane_calls(), policy_calls(), uring_calls(), system_calls()})
     all.insert(all.end(), some.begin(), some.end());
   return all;
 }
@@ -145,8 +145,8 @@ static guest::Identity identity(unsigned process) {
   return {uid, uid, {gid}};
 }
 
-static void be_worker(Shared& shared, const Options& options, const std::vector<Call>& calls, unsigned process,
-                      std::array<int, 2> post) {
+static void be_worker(Shared& shared, const Options& options, const PolicyPins& policies,
+                      const std::vector<Call>& calls, unsigned process, std::array<int, 2> post) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   setpgid(0, 0);
   for (int harmless : {SIGPIPE, SIGIO, SIGURG}) signal(harmless, SIG_IGN);
@@ -155,7 +155,7 @@ static void be_worker(Shared& shared, const Options& options, const std::vector<
   guest::become(identity(process));
   prctl(PR_SET_DUMPABLE, 1);
   catch_faults(options.faults);
-  World world(shared, options, process, post);
+  World world(shared, options, policies, process, post);
   Worker worker(world, calls);
   worker.prepare();
   worker.run();
@@ -165,8 +165,8 @@ static void be_worker(Shared& shared, const Options& options, const std::vector<
 
 class Supervisor {
  public:
-  Supervisor(Shared& shared, const Options& options, const std::vector<Call>& calls)
-      : shared_(shared), options_(options), calls_(calls) {
+  Supervisor(Shared& shared, const Options& options, const PolicyPins& policies, const std::vector<Call>& calls)
+      : shared_(shared), options_(options), policies_(policies), calls_(calls) {
     if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, post_.data())) guest::throw_errno("socketpair");
   }
   Supervisor(const Supervisor&) = delete;
@@ -195,7 +195,7 @@ class Supervisor {
     if (child < 0) guest::throw_errno("fork");
     if (child == 0) {
       try {
-        be_worker(shared_, options_, calls_, process, post_);
+        be_worker(shared_, options_, policies_, calls_, process, post_);
         _exit(0);
       } catch (const std::exception& error) {
         fprintf(stderr, "fuzz: process %u: %s\n", process, error.what());
@@ -259,6 +259,7 @@ class Supervisor {
 
   Shared& shared_;
   const Options& options_;
+  const PolicyPins& policies_;
   const std::vector<Call>& calls_;
   std::array<int, 2> post_;
   std::vector<pid_t> groups_;  // of processes: one for each worker that ever was
@@ -330,7 +331,7 @@ static int run(const Options& options) {
   fflush(stdout);
 
   const auto begin = Clock::now();
-  Supervisor supervisor(shared, options, calls);
+  Supervisor supervisor(shared, options, machine.policies(), calls);
   supervisor.run();
   const double seconds = seconds_since(begin);
   const uint64_t made = calls_made(shared, options);

@@ -2,6 +2,7 @@
 // Devices, groups and charges.
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -108,12 +109,52 @@ static long write_control(World&, Random& random) {
   return fd < 0 ? -errno : result(write(fd, text, random.mostly(strlen(text), 97) % sizeof(text)));
 }
 
+// Of devices, by those who may; of the module, by everyone.
+static long write_device_file(World&, Random& random) {
+  char id[LLMOS_DEVICE_ID_SIZE + 1] = {}, path[128], text[32];
+  device_id(random, reinterpret_cast<char(&)[LLMOS_DEVICE_ID_SIZE]>(id));
+  const bool memory = random.chance(50);
+  snprintf(path, sizeof(path), "/sys/fs/llmos/devices/%s/%s", id, memory ? "memory" : "slots");
+  const uint64_t capacity = random.pick<uint64_t>({64 * guest::MiB, LLMOS_DEVICE_MEMORY_UNKNOWN, random.garbage()});
+  snprintf(text, sizeof(text), "%lu", memory ? capacity : random.mostly(random.between(1, 4)));
+  const guest::Fd fd(open(path, O_WRONLY | O_CLOEXEC));
+  return fd < 0 ? -errno : result(write(fd, text, strlen(text)));
+}
+
+static long read_module_file(World& world, Random& random) {
+  static const char* const files[] = {"hooks/lane_key", "hooks/lane_slice", "hooks/evict_score", "hooks/admit",
+                                      "hooks/available", "memory.max", "memory.current", "lanes/current", "version"};
+  static const char* const of_devices[] = {"memory", "slots", "kind", "memory.current", "lanes.stat"};
+  char id[LLMOS_DEVICE_ID_SIZE + 1] = {}, path[128];
+  device_id(random, reinterpret_cast<char(&)[LLMOS_DEVICE_ID_SIZE]>(id));
+  if (random.chance(50))
+    snprintf(path, sizeof(path), "/sys/fs/llmos/%s", files[random.below(std::size(files))]);
+  else
+    snprintf(path, sizeof(path), "/sys/fs/llmos/devices/%s/%s", id, of_devices[random.below(std::size(of_devices))]);
+  const guest::Fd fd(open(path, O_RDONLY | O_CLOEXEC));
+  return fd < 0 ? -errno : result(read(fd, world.buffer(random), random.below(World::buffer_size)));
+}
+
+static long list_groups(World& world, Random& random) {
+  const char* const folder = random.pick<const char*>({"", "/fuzz", "/fuzz/1", "/fuzz/3"});
+  char path[64];
+  snprintf(path, sizeof(path), "/sys/fs/llmos/groups%s", folder);
+  const off_t at = static_cast<off_t>(random.mostly(random.below(20), 90));
+  const guest::Fd fd(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd < 0) return -errno;
+  if (random.chance(40)) lseek(fd, at, SEEK_SET);
+  return result(
+      syscall(SYS_getdents64, static_cast<int>(fd), world.buffer(random), random.mostly(random.below(2048), 98)));
+}
+
 std::vector<Call> group_calls() {
   return {
       {"add device", 10, add_device},          {"set device", 6, set_device},
       {"remove device", 8, remove_device},     {"charge", 30, make_charge},
       {"set charge", 30, set_charge},          {"stat of charge", 10, stat_charge},
       {"read control file", 20, read_control}, {"write control file", 30, write_control},
+      {"write device file", 8, write_device_file}, {"read module file", 15, read_module_file},
+      {"list groups", 10, list_groups},
   };
 }
 

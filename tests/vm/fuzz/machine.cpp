@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -84,6 +85,7 @@ Machine::Machine(const Options& options) : options_(options) {
   guest::must_write(guest::memory_max_file, "256M");
   prepare_lanes();
   unaccounted_ = guest::unaccounted_memory();
+  if (have_policies()) policies_ = load_policies();
 }
 
 // ---- afterwards ----
@@ -149,6 +151,17 @@ void Machine::check_devices() {
   }
 }
 
+// Those that were loaded and attached are gone with their pins and the processes that attached them.
+void Machine::check_policies() {
+  if (policies_.programs.empty()) return;
+  for (const std::string hook : {"lane_key", "lane_slice", "evict_score", "admit"}) {
+    std::string counts = guest::read_file("/sys/fs/llmos/hooks/" + hook);
+    std::ranges::replace(counts, '\n', ' ');
+    printf("hook %s: %s\n", hook.c_str(), counts.c_str());
+  }
+  fs::remove_all(policy_pins);
+}
+
 void Machine::check_memory() {
   const int64_t now = guest::unaccounted_memory(), more = now - unaccounted_;
   printf("memory that nobody accounts for: %+ld KiB\n", more / 1024);
@@ -163,7 +176,8 @@ std::vector<std::string> Machine::check() {
   for (const auto& entry : fs::directory_iterator(cgroups))
     if (entry.is_directory()) rmdir(entry.path().c_str());
   rmdir(cgroups.c_str());
-  close(guest::device());  // it holds the module
+  close(guest::device());  // it holds the module, and so do policies
+  check_policies();
   if (const auto text = guest::reload_module(); !text.empty()) problem(text);
   check_memory();
   return std::move(problems_);

@@ -17,6 +17,7 @@ class Machine {
 
   // Undoes what the calls did; returns what is wrong. Once all processes have ended.
   std::vector<std::string> check();
+  const PolicyPins& policies() const { return policies_; }
 
  private:
   void prepare_files();
@@ -29,11 +30,13 @@ class Machine {
   void check_models();
   void check_device(const std::string& id);
   void check_devices();
+  void check_policies();
   void check_memory();
   template <typename... Parts>
   void problem(const Parts&... parts);
 
   const Options& options_;
+  PolicyPins policies_;
   int64_t unaccounted_;
   std::vector<std::string> problems_;
 };

@@ -50,6 +50,16 @@ static long remount_models(World&, Random& random) {
   return ret;
 }
 
+// Groups, of all cgroups or of some, where something else may be mounted.
+static long mount_groups(World&, Random& random) {
+  char place[64];
+  snprintf(place, sizeof(place), "/tmp/fuzz/mount%lu", random.below(2));
+  const char* const option = random.pick<const char*>(
+      {nullptr, "cgroup=/sys/fs/cgroup/fuzz", "cgroup=/sys/fs/cgroup/fuzz/1", "cgroup=/tmp", "cgroup=", "what=ever"});
+  if (random.chance(50)) return result(umount2(place, random.pick<int>({0, MNT_DETACH, MNT_EXPIRE})));
+  return result(mount("none", place, LLMOS_GROUPS_FSTYPE, 0, option));
+}
+
 static long unload(World& world, Random&) {
   const long ret = result(syscall(SYS_delete_module, "llmos", O_NONBLOCK));
   if (ret == 0) world.violation("the module was unloaded while its device was open");
@@ -88,6 +98,28 @@ static long pass_cgroup(World& world, Random& random) {
   return ret;
 }
 
+// Charges and lanes that outlive the cgroup they were made in.
+static long outlive_cgroup(World& world, Random& random) {
+  char path[64], procs[96];
+  snprintf(path, sizeof(path), "/sys/fs/cgroup/fuzz/o%u.%lu", world.process, random.below(1000));
+  auto charge = guest::sized<llmos_charge>();
+  auto lane = guest::sized<llmos_lane_create>();
+  device_id(random, charge.id);
+  memcpy(lane.device, charge.id, sizeof(lane.device));
+  charge.bytes = random.below(MiB);
+  const int device = world.fd(random, Kind::device);
+  if (mkdir(path, 0755)) return -errno;
+  snprintf(procs, sizeof(procs), "%s/cgroup.procs", path);
+  long ret = put(procs, "0");
+  if (ret >= 0) {
+    ret = world.keep(random, Kind::charge, guest::command(device, LLMOS_CHARGE_CREATE, charge));
+    world.keep(random, Kind::lane, guest::command(device, LLMOS_LANE_CREATE, lane));
+    put("/sys/fs/cgroup/fuzz/0/cgroup.procs", "0");
+  }
+  for (int tries = 20; rmdir(path) && errno == EBUSY && tries; tries--) usleep(1000);
+  return ret;
+}
+
 static long kill_process(World& world, Random& random) {
   const int pid = world.shared.pid[random.below(world.options.processes)];
   return pid > 0 ? result(kill(pid, SIGKILL)) : -ESRCH;
@@ -97,7 +129,7 @@ static long take_descriptor(World& world, Random& random) {
   const int pid = world.shared.pid[random.below(world.options.processes)];
   const Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   const int fd = static_cast<int>(random.between(3, 80));
-  return world.keep(random, random.pick({Kind::model, Kind::loader}),
+  return world.keep(random, random.pick({Kind::model, Kind::loader, Kind::lane}),
                     static_cast<int>(syscall(SYS_pidfd_getfd, static_cast<int>(process), fd, 0)));
 }
 
@@ -160,9 +192,11 @@ static long other_namespace(World&, Random& random) {
 
 std::vector<Call> system_calls() {
   return {
-      {"mount", 12, mount_models},     {"remount models", 2, remount_models}, {"unload", 6, unload, hopeless},
+      {"mount", 12, mount_models},     {"remount models", 2, remount_models},
+      {"mount groups", 6, mount_groups}, {"unload", 6, unload, hopeless},
       {"set limit", 6, set_limit},     {"move to cgroup", 8, move_to_cgroup}, {"open cgroup", 10, open_cgroup},
-      {"pass a cgroup", 3, pass_cgroup}, {"kill", 1, kill_process},           {"take descriptor", 8, take_descriptor},
+      {"pass a cgroup", 3, pass_cgroup},
+      {"outlive a cgroup", 5, outlive_cgroup}, {"kill", 1, kill_process},           {"take descriptor", 8, take_descriptor},
       {"pressure", 1, pressure},       {"shrink", 3, shrink},                 {"compact", 1, compact},
       {"other namespace", 2, other_namespace},
   };

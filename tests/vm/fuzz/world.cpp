@@ -28,8 +28,9 @@ static std::byte* scratch() {
   return buffer;
 }
 
-World::World(Shared& shared, const Options& options, unsigned process, std::array<int, 2> post)
-    : shared(shared), options(options), process(process), post(post) {
+World::World(Shared& shared, const Options& options, const PolicyPins& policies, unsigned process,
+             std::array<int, 2> post)
+    : shared(shared), options(options), policies(policies), process(process), post(post) {
   for (auto& kind : fds_)
     for (auto& fd : kind) fd = -1;
 }

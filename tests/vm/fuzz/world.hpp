@@ -45,8 +45,8 @@ struct Options {
 };
 
 // Kinds of descriptors that a process keeps for later calls.
-enum class Kind { device, loader, model, source, dmabuf, pipe, folder, cgroup, charge, lane, other };
-inline constexpr size_t kinds = 11, fds_per_kind = 8;
+enum class Kind { device, loader, model, source, dmabuf, pipe, folder, cgroup, charge, lane, policy, other };
+inline constexpr size_t kinds = 12, fds_per_kind = 8;
 
 // Windows of address space at fixed places, far from where the kernel puts anything: a call that races with another
 // one's munmap() cannot hit the heap.
@@ -54,12 +54,21 @@ inline constexpr size_t windows = 8, window_size = 32 * guest::MiB;
 
 inline constexpr unsigned names = 12;  // models are called m0 to m11
 
+// What bpftool has pinned: programs to attach, and their maps.
+inline const std::string policy_pins = "/sys/fs/bpf/llmos-fuzz";
+struct PolicyPins {
+  std::vector<std::string> programs, maps;
+};
+bool have_policies();  // and a kernel that takes them
+PolicyPins load_policies();
+
 class World {
  public:
-  World(Shared& shared, const Options& options, unsigned process, std::array<int, 2> post);
+  World(Shared& shared, const Options& options, const PolicyPins& policies, unsigned process, std::array<int, 2> post);
 
   Shared& shared;
   const Options& options;
+  const PolicyPins& policies;
   const unsigned process;
   const std::array<int, 2> post;  // a socket pair of all processes, for passing descriptors
 
@@ -102,6 +111,7 @@ std::vector<Call> folder_calls();
 std::vector<Call> group_calls();
 std::vector<Call> lane_calls();
 std::vector<Call> memory_calls();
+std::vector<Call> policy_calls();
 std::vector<Call> uring_calls();
 std::vector<Call> system_calls();
 
