@@ -24,7 +24,8 @@ class Scheduler {
  public:
   Scheduler() {
     must_shell("mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf; mkdir -p " + pins_dir);
-    must_shell("bpftool struct_ops register " + policies_dir + "scx_llmos.bpf.o " + pins());
+    // Its verification is long, and where hogs share the CPUs with it a debug kernel's takes many minutes.
+    must_shell("nice -n -20 bpftool struct_ops register " + policies_dir + "scx_llmos.bpf.o " + pins());
   }
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;

@@ -73,7 +73,8 @@ DEVICE float unit_times(const Numbers<Unit::columns>& w, const float4* x, unsign
 template <unsigned kRows>
 DEVICE ProductRow warp_row(const MultiplyArguments& a, unsigned warp, unsigned index) {
   constexpr unsigned half = kRows / 2;
-  return a.gated ? product_row(a, warp * half + index % half, index / half) : product_row(a, warp * kRows + index, 0);
+  if (a.gated) return row_of_gate(a, index / half, warp * half + index % half);
+  return row_of_all(a, warp * kRows + index);
 }
 
 template <typename Unit, unsigned kTokens, unsigned kRows>

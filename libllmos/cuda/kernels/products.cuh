@@ -11,11 +11,10 @@ struct ProductRow {
   bool there;
 };
 
-// Row `row`, counted through the rows of all products; when gated, of one of the two that `gated_product` says.
-DEVICE ProductRow product_row(const MultiplyArguments& a, unsigned row, unsigned gated_product) {
+// Row `row`, counted through the rows of all products.
+DEVICE ProductRow row_of_all(const MultiplyArguments& a, unsigned row) {
   const bool there = row < a.rows;
   if (!there) row = a.rows - 1;
-  if (a.gated) return {gated_product, row, there};
   unsigned product = 0;
   UNROLL
   for (unsigned i = 0; i + 1 < most_products; i++)
@@ -24,6 +23,11 @@ DEVICE ProductRow product_row(const MultiplyArguments& a, unsigned row, unsigned
       product++;
     }
   return {product, row, there};
+}
+
+// Row `row` of one of a gate's two products.
+DEVICE ProductRow row_of_gate(const MultiplyArguments& a, unsigned product, unsigned row) {
+  return {product, row < a.rows ? row : a.rows - 1, row < a.rows};
 }
 
 }  // namespace llmos::cuda

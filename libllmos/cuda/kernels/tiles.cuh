@@ -29,8 +29,8 @@ DEVICE void halve(const HalveArguments& a) {
 // Row `index` of a tile. When gated, the tile has 32 rows of the first weight and the same of the second: 8 and 8 by
 // turns, so that one thread gets both sums of a row.
 DEVICE ProductRow tile_row(const MultiplyArguments& a, unsigned block, unsigned index) {
-  if (!a.gated) return product_row(a, block * tile_rows + index, 0);
-  return product_row(a, block * (tile_rows / 2) + index / 16 * 8 + index % 8, index / 8 % 2);
+  if (a.gated) return row_of_gate(a, index / 8 % 2, block * (tile_rows / 2) + index / 16 * 8 + index % 8);
+  return row_of_all(a, block * tile_rows + index);
 }
 
 // One side of a unit: neighbouring columns.
