@@ -69,4 +69,9 @@ inline std::pair<double, double> exact(const Weight& weight, const Floats& x, si
   return {sum, size};
 }
 
+inline double activated(core::Activation activation, double v) {
+  if (activation == core::Activation::silu) return v / (1 + std::exp(-v));
+  return 0.5 * v * (1 + std::tanh(0.7978845608 * v * (1 + 0.044715 * v * v)));
+}
+
 }  // namespace llmos::test

@@ -98,9 +98,7 @@ TEST_P(CudaTiles, GatedProductIsTheActivationOfOneTimesTheOther) {
       for (size_t i = 0; i < found.size(); i++) {
         const auto [g, g_size] = exact(gate, x, i / rows, i % rows);
         const auto [u, u_size] = exact(up, x, i / rows, i % rows);
-        const double silu = g / (1 + std::exp(-g));
-        const double gelu = 0.5 * g * (1 + std::tanh(0.7978845608 * g * (1 + 0.044715 * g * g)));
-        const double factor = activation == Activation::silu ? silu : gelu;  // whose slope is at most 1.13
+        const double factor = test::activated(activation, g);  // whose slope is at most 1.13
         const double error = 1.13 * bound(g_size, columns) * std::fabs(u) + bound(u_size, columns) * std::fabs(factor);
         ASSERT_NEAR(found[i], factor * u, error + 1e-5) << i << " of " << tokens << "x" << rows;
       }
