@@ -17,17 +17,12 @@
 #include "../vm/policy.hpp"
 #include "../vm/ring.hpp"
 #include "lanes.hpp"
+#include "series.hpp"
 
 namespace llmos::bench {
 
 using guest::Fd, guest::Lane, guest::TestDevice;
 using Clock = std::chrono::steady_clock;
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 namespace {
 
@@ -168,7 +163,7 @@ constexpr size_t kCrowds[] = {10, 1000, 99990};  // with the others of the machi
 
 // ---- rounds ----
 
-using Series = std::map<std::string, std::vector<double>>;
+using Costs = std::map<std::string, Series>;
 
 const std::string kPair = "lane, acquire + release", kRing = "lane by io_uring, acquire + release",
                   kEventfd = "eventfd, write + read", kFutex = "futex, wake + wait", kLaneHandoff = "lane hand-off",
@@ -177,7 +172,7 @@ const std::string kPair = "lane, acquire + release", kRing = "lane by io_uring, 
 
 std::string queue_among(size_t waiting) { return "queue + cancel among " + std::to_string(waiting) + " that wait"; }
 
-void measure_round(const TestDevice& device, Series& all) {
+void measure_round(const TestDevice& device, Costs& all) {
   const Lane lane(device);
   const Fd event(eventfd(0, 0));
   std::atomic<uint32_t> word = 0;
@@ -198,19 +193,11 @@ void measure_round(const TestDevice& device, Series& all) {
   all[kAnswering].push_back(nanoseconds(kTimes, [&] { pair_of_lane(lane); }));
 }
 
-// Round by round: what disturbed one disturbed the other.
-double ratio(const Series& all, const std::string& what, const std::string& of) {
-  std::vector<double> ratios;
-  const auto above = all.find(what), below = all.find(of);
-  if (above == all.end() || below == all.end()) return 0;
-  for (size_t i = 0; i < above->second.size(); i++) ratios.push_back(above->second[i] / below->second[i]);
-  return median(ratios);
-}
-
-nlohmann::ordered_json ratios(const Series& all) {
+nlohmann::ordered_json ratios(const Costs& all) {
   nlohmann::ordered_json json;
   const auto add = [&](const std::string& what, const std::string& of) {
-    if (const double value = ratio(all, what, of)) json[what + " / " + of] = value;
+    const auto above = all.find(what), below = all.find(of);
+    if (above != all.end() && below != all.end()) json[what + " / " + of] = spread(ratio(above->second, below->second));
   };
   add(kPair, kFutexHandoff);
   add(kPair, kFutex);
@@ -230,7 +217,7 @@ nlohmann::ordered_json measure_lane_costs(unsigned rounds) {
   const rlimit files = {120000, 120000};
   must(!setrlimit(RLIMIT_NOFILE, &files), "setrlimit");
   const TestDevice device("bench");
-  Series all;
+  Costs all;
   measure_round(device, all);  // to warm up
   all.clear();
   for (unsigned round = 0; round < rounds; round++) {
@@ -238,7 +225,7 @@ nlohmann::ordered_json measure_lane_costs(unsigned rounds) {
     fprintf(stderr, "round %u of %u\n", round + 1, rounds);
   }
   nlohmann::ordered_json json;
-  for (const auto& [name, values] : all) json["nanoseconds"][name] = median(values);
+  for (const auto& [name, values] : all) json["nanoseconds"][name] = spread(values);
   json["ratios"] = ratios(all);
   return json;
 }

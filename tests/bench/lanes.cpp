@@ -6,16 +6,18 @@
 #include <cstdio>
 
 #include "program.hpp"
+#include "series.hpp"
 
 namespace llmos::bench {
 namespace {
 
 void print_costs(const nlohmann::ordered_json& costs) {
   for (const auto& [name, value] : costs["nanoseconds"].items())
-    printf("%-44s %10.0f ns\n", name.c_str(), value.get<double>());
+    printf("%-44s %s ns\n", name.c_str(), spread_text(value, 1, 0).c_str());
   printf(
       "\nratios, each within a round; a tree of 1000 is three times as deep as one of 10, one of 99990 five times\n");
-  for (const auto& [name, value] : costs["ratios"].items()) printf("%-80s %6.2f\n", name.c_str(), value.get<double>());
+  for (const auto& [name, value] : costs["ratios"].items())
+    printf("%-80s %s\n", name.c_str(), spread_text(value).c_str());
 }
 
 std::string name_of(const Replay& replay) { return replay.trace.substr(replay.trace.rfind('/') + 1); }
@@ -38,7 +40,7 @@ void run(unsigned rounds, const std::vector<Replay>& replays, bool as_json) {
     printf("%s\n", json.dump(2).c_str());
     return;
   }
-  printf("%s\n%u rounds: medians\n", machine_line().c_str(), rounds);
+  printf("%s\n%u rounds: median (lowest-highest)\n", machine_line().c_str(), rounds);
   if (rounds) print_costs(json);
   for (const Replay& replay : replays) {
     printf("\n%s: its first %u requests, scaled to %.0f s of device time at a load of %.2f\n", name_of(replay).c_str(),

@@ -9,7 +9,7 @@
 
 namespace llmos::bench {
 
-// nanoseconds: of each operation; ratios: of two of them, round by round. Medians of the rounds, in one process on one
+// nanoseconds: of each operation; ratios: of two of them, round by round. Spreads of the rounds, in one process on one
 // device.
 nlohmann::ordered_json measure_lane_costs(unsigned rounds);
 
@@ -22,7 +22,5 @@ struct Replay {
 // For each of fifo, fair, shortest and deadline: waits and responses of the same requests on real lanes of a device
 // with one slot, whose work is sleep.
 nlohmann::ordered_json replay_trace(const Replay& replay);
-
-double median(std::vector<double> values);
 
 }  // namespace llmos::bench

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 namespace llmos::bench {
@@ -28,18 +29,26 @@ std::string release() {
   return system.release;
 }
 
+// Of the machine that carries this one, before it was started: what disturbs all measurements. "" when nobody says.
+std::string host_load() {
+  const char* load = getenv("LLMOS_HOST_LOAD");
+  return load ? load : "";
+}
+
 }  // namespace
 
 nlohmann::ordered_json conditions(const std::string& benchmark) {
   return {{"benchmark", benchmark},
           {"simulated", emulated()},
           {"kernel", release()},
+          {"host_load_average", host_load()},
           {"processors", sysconf(_SC_NPROCESSORS_ONLN)}};
 }
 
 std::string machine_line() {
   return "Linux " + release() + ", " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " processors" +
-         (emulated() ? " SIMULATED by QEMU: only ratios mean anything" : "");
+         (emulated() ? " SIMULATED by QEMU: only ratios mean anything" : "") +
+         (host_load().empty() ? "" : "\nload average of the host before it began: " + host_load());
 }
 
 int run_program(CLI::App& app, int argc, char** argv, const std::function<void()>& run) {

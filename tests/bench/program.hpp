@@ -9,7 +9,7 @@
 
 namespace llmos::bench {
 
-// benchmark, simulated, kernel, processors: on what anything was measured.
+// benchmark, simulated, kernel, host_load_average, processors: on what anything was measured.
 nlohmann::ordered_json conditions(const std::string& benchmark);
 
 // The same for people: "Linux 7.3.0, 2 processors SIMULATED by QEMU: only ratios mean anything".

@@ -1,48 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include "report.hpp"
 
-#include <algorithm>
 #include <cstdio>
 
 namespace llmos::bench {
 
 using Json = nlohmann::ordered_json;
 
-static double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const size_t n = values.size();
-  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
-static Json summary(const std::vector<double>& values) {
-  const auto [low, high] = std::ranges::minmax(values);
-  return {{"median", median(values)}, {"min", low}, {"max", high}};
-}
-
-// "1.23 (1.10-1.40)": the median, and where all rounds lie.
-static std::string cell(std::vector<double> values, double scale = 1, int digits = 2) {
-  for (double& value : values) value *= scale;
-  const auto [low, high] = std::ranges::minmax(values);
-  char text[64];
-  snprintf(text, sizeof(text), "%.*f (%.*f-%.*f)", digits, median(values), digits, low, digits, high);
-  return text;
-}
-
-const Results::Series& Results::series(const std::string& backing, const std::string& metric) const {
+const Series& Results::series(const std::string& backing, const std::string& metric) const {
   return values_.at(backing).at(metric);
 }
 
-Results::Series Results::ratio(const std::string& backing, const std::string& metric, const std::string& of) const {
-  const Series &upper = series(backing, metric), &lower = series(of, metric);
-  Series result;
-  for (size_t i = 0; i < upper.size(); i++) result.push_back(lower[i] > 0 ? upper[i] / lower[i] : 0);
-  return result;
+Series Results::ratio(const std::string& backing, const std::string& metric, const std::string& of) const {
+  return bench::ratio(series(backing, metric), series(of, metric));
 }
 
-Results::Series Results::share_of_disk(const std::string& backing) const {
-  Series shares = ratio(backing, "fill", "disk");
-  for (double& share : shares) share = 1 / share;
-  return shares;
+Series Results::share_of_disk(const std::string& backing) const {
+  return bench::ratio(series("disk", "fill"), series(backing, "fill"));
 }
 
 std::vector<Results::Aim> Results::aims() const {
@@ -59,10 +33,10 @@ std::vector<Results::Aim> Results::aims() const {
 Json Results::json() const {
   Json all = conditions;
   for (const auto& backing : backings)
-    for (const auto& [metric, values] : values_.at(backing)) all["backings"][backing][metric] = summary(values);
-  for (const auto& backing : backings) all["backings"][backing]["share_of_disk"] = summary(share_of_disk(backing));
-  all["disk"] = summary(series("disk", "fill"));
-  for (const auto& [mappers, values] : revoke_) all["revoke"][std::to_string(mappers)] = summary(values);
+    for (const auto& [metric, values] : values_.at(backing)) all["backings"][backing][metric] = spread(values);
+  for (const auto& backing : backings) all["backings"][backing]["share_of_disk"] = spread(share_of_disk(backing));
+  all["disk"] = spread(series("disk", "fill"));
+  for (const auto& [mappers, values] : revoke_) all["revoke"][std::to_string(mappers)] = spread(values);
   for (const auto& aim : aims())
     all["aims"].push_back({{"what", aim.what}, {"reached", aim.reached}, {"wanted", aim.wanted}, {"met", aim.met()}});
   return all;
@@ -98,14 +72,15 @@ std::string Results::table() const {
       const auto values = column.metric == "share" ? share_of_disk(backing)
                           : column.of.empty()      ? series(backing, column.metric)
                                                    : ratio(backing, column.metric, column.of);
-      snprintf(line, sizeof(line), "  %-24s %s\n", backing.c_str(), cell(values, column.scale, column.digits).c_str());
+      snprintf(line, sizeof(line), "  %-24s %s\n", backing.c_str(),
+               spread_text(spread(values), column.scale, column.digits).c_str());
       text += line;
     }
   }
   text += "\nrevoking one of N users, ms per GiB\n";
   const double gib = conditions["bytes"].get<double>() / (1 << 30);
   for (const auto& [mappers, values] : revoke_) {
-    snprintf(line, sizeof(line), "  N = %-20u %s\n", mappers, cell(values, 1000 / gib).c_str());
+    snprintf(line, sizeof(line), "  N = %-20u %s\n", mappers, spread_text(spread(values), 1000 / gib).c_str());
     text += line;
   }
   text += "\naims\n";

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "series.hpp"
+
 namespace llmos::bench {
 
 class Results {
@@ -24,7 +26,6 @@ class Results {
   std::string table() const;
 
  private:
-  using Series = std::vector<double>;
   struct Aim {
     std::string what;
     double reached, wanted;

@@ -17,6 +17,7 @@
 #include "../vm/process.hpp"
 #include "../vm/scheduler.hpp"
 #include "program.hpp"
+#include "series.hpp"
 
 namespace llmos::bench {
 namespace {
@@ -102,7 +103,7 @@ int64_t step(const Lane& lane, Worker& worker, uint64_t iterations, const Option
 }
 
 struct Measured {
-  std::vector<double> steps_ms;
+  Series steps_ms;
   double hogs_cpus = 0;  // that the hogs had
 };
 
@@ -184,43 +185,56 @@ Measured measure(const TestDevice& device, Method method, uint64_t iterations, c
   return measured;
 }
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
+using Rounds = std::map<Method, std::map<std::string, Series>>;
+
+void measure_round(const TestDevice& device, uint64_t iterations, const Options& options, Rounds& all) {
+  for (const auto& [method, name] : kNames) {
+    if (method == Method::ours && !(guest::have_policies() && guest::have_sched_ext())) continue;
+    const Measured measured = measure(device, method, iterations, options);
+    const Series& steps = measured.steps_ms;
+    all[method]["p50_ms"].push_back(steps[steps.size() / 2]);
+    all[method]["p99_ms"].push_back(steps[steps.size() * 99 / 100]);
+    all[method]["steps_per_s"].push_back(static_cast<double>(steps.size()) / options.seconds);
+    all[method]["hogs_cpus"].push_back(measured.hogs_cpus);
+  }
 }
 
+// Of each scheduler what was measured, and its ratios to the kernel's own without hogs, round by round.
 nlohmann::ordered_json run(const Options& options) {
   const TestDevice device("bench");
   const uint64_t iterations = calibrate(options.work_ms);
-  std::map<Method, std::map<std::string, std::vector<double>>> all;
+  Rounds all;
   for (unsigned round = 0; round < options.rounds; round++) {
-    for (const auto& [method, name] : kNames) {
-      if (method == Method::ours && !(guest::have_policies() && guest::have_sched_ext())) continue;
-      const Measured measured = measure(device, method, iterations, options);
-      const auto& steps = measured.steps_ms;
-      all[method]["p50_ms"].push_back(steps[steps.size() / 2]);
-      all[method]["p99_ms"].push_back(steps[steps.size() * 99 / 100]);
-      all[method]["steps_per_s"].push_back(static_cast<double>(steps.size()) / options.seconds);
-      all[method]["hogs_cpus"].push_back(measured.hogs_cpus);
-    }
+    measure_round(device, iterations, options, all);
+    fprintf(stderr, "round %u of %u\n", round + 1, options.rounds);
   }
   nlohmann::ordered_json json;
-  for (const auto& [method, series] : all)
-    for (const char* field : {"p50_ms", "p99_ms", "steps_per_s", "hogs_cpus"})
-      json[kNames.at(method)][field] = median(series.at(field));
+  for (auto& [method, series] : all) {
+    auto& one = json[kNames.at(method)];
+    for (const char* field : {"p50_ms", "p99_ms", "steps_per_s", "hogs_cpus"}) one[field] = spread(series[field]);
+    for (const char* field : {"p50_ms", "p99_ms", "steps_per_s"})
+      one["to_no_hogs"][field] = spread(ratio(series[field], all[Method::no_hogs][field]));
+  }
   return json;
 }
 
 void print(const nlohmann::ordered_json& json, const Options& options) {
-  printf("%s\n%u rounds of %.0f s: medians. %u hogs on each CPU\n", machine_line().c_str(), options.rounds,
-         options.seconds, options.hogs);
+  printf("%s\n%u rounds of %.0f s: median (lowest-highest). %u hogs on each CPU\n", machine_line().c_str(),
+         options.rounds, options.seconds, options.hogs);
   printf("A step: %u times %.1f ms of a device and %.1f ms of two threads; %.1f ms of pause after it\n\n",
          options.times, options.device_ms, options.work_ms, options.pause_ms);
-  printf("%-26s %12s %12s %9s %16s\n", "", "step, p50", "p99", "steps/s", "CPUs of the hogs");
-  for (const auto& [name, one] : json["schedulers"].items())
-    printf("%-26s %9.1f ms %9.1f ms %9.1f %16.2f\n", name.c_str(), one["p50_ms"].get<double>(),
-           one["p99_ms"].get<double>(), one["steps_per_s"].get<double>(), one["hogs_cpus"].get<double>());
-  if (!json["schedulers"].contains("scx_llmos")) printf("No sched_ext in this kernel: nothing of scx_llmos.\n");
+  const char* row = "%-26s %20s %20s %20s %20s\n";
+  const auto& schedulers = json["schedulers"];
+  printf(row, "ms", "step, p50", "p99", "steps/s", "CPUs of the hogs");
+  for (const auto& [name, one] : schedulers.items())
+    printf(row, name.c_str(), spread_text(one["p50_ms"], 1, 1).c_str(), spread_text(one["p99_ms"], 1, 1).c_str(),
+           spread_text(one["steps_per_s"], 1, 0).c_str(), spread_text(one["hogs_cpus"]).c_str());
+  printf("\n");
+  printf(row, "ratio to no hogs", "step, p50", "p99", "steps/s", "");
+  for (const auto& [name, one] : schedulers.items())
+    printf(row, name.c_str(), spread_text(one["to_no_hogs"]["p50_ms"]).c_str(),
+           spread_text(one["to_no_hogs"]["p99_ms"]).c_str(), spread_text(one["to_no_hogs"]["steps_per_s"]).c_str(), "");
+  if (!schedulers.contains("scx_llmos")) printf("\nNo sched_ext in this kernel: nothing of scx_llmos.\n");
 }
 
 }  // namespace

@@ -277,7 +277,7 @@ TEST_F(Audit, SaysWhyItCannot) {
   EXPECT_NE(shell("LLMOS_POLICIES=/nowhere llmosctl audit").text.find("there is no /nowhere/audit.bpf.o"),
             std::string::npos);
   const Policy attached("audit");
-  const auto output = shell(audit(""));
+  const auto output = shell("timeout 60 env " + audit(""));
   EXPECT_EQ(output.status, 1);
   EXPECT_NE(output.text.find("attached already"), std::string::npos) << output.text;
   EXPECT_TRUE(is_loaded("audit_key"));  // that of somebody else

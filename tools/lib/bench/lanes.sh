@@ -39,7 +39,7 @@ if ((!${#traces[@]})); then
   data=$(sed -n 's/^LLMOS_TEST_DATA:[^=]*=//p' "$build_dir/CMakeCache.txt")
   for trace in "$data"/traces/Azure*.csv; do if [[ -e $trace ]]; then traces+=("$trace"); fi; done
 fi
-options=(--no-tools --mem 2G --with "$build_dir/guest-tests/bench" --with "$policies")
+options=(--no-tools --env "LLMOS_HOST_LOAD=$(cut -d " " -f 1-3 /proc/loadavg)" --mem 2G --with "$build_dir/guest-tests/bench" --with "$policies")
 for trace in "${traces[@]}"; do
   options+=(--with "$trace")
   program+=(--trace "/mnt/${trace##*/}")

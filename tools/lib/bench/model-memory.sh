@@ -30,4 +30,4 @@ done
 
 install_packages "${needed_packages[@]}"
 build release bench_model_memory
-exec "$tools/vm" "$kernel" --no-tools --mem "$mem" --with "$build_dir/guest-tests/bench" -- "${program[@]}"
+exec "$tools/vm" "$kernel" --no-tools --env "LLMOS_HOST_LOAD=$(cut -d " " -f 1-3 /proc/loadavg)" --mem "$mem" --with "$build_dir/guest-tests/bench" -- "${program[@]}"

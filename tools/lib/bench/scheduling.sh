@@ -31,4 +31,4 @@ done
 install_packages "${needed_packages[@]}"
 build release bench_scheduling
 policies=$("$tools/policies")
-exec "$tools/vm" "$kernel" --no-tools --mem 2G --with "$build_dir/guest-tests/bench" --with "$policies" -- "${program[@]}"
+exec "$tools/vm" "$kernel" --no-tools --env "LLMOS_HOST_LOAD=$(cut -d " " -f 1-3 /proc/loadavg)" --mem 2G --with "$build_dir/guest-tests/bench" --with "$policies" -- "${program[@]}"
