@@ -7,6 +7,7 @@
 
 #include "llmos.h"
 #include "charge.h"
+#include "control.h"
 #include "device.h"
 #include "hook.h"
 #include "lane.h"
@@ -25,6 +26,7 @@ union llmos_args {
 	struct llmos_model_dmabuf dmabuf;
 	struct llmos_device_args device;
 	struct llmos_charge charge;
+	struct llmos_group_open group;
 	struct llmos_lane_create lane;
 	struct llmos_lane_turn turn;
 	struct llmos_lane_stat lane_stat;
@@ -252,6 +254,7 @@ static const struct llmos_command commands[] = {
 	{ LLMOS_DEVICE_REMOVE, sizeof(struct llmos_device_args), llmos_device_run_remove },
 	{ LLMOS_DEVICE_SET, sizeof(struct llmos_device_args), llmos_device_run_set },
 	{ LLMOS_CHARGE_CREATE, sizeof(struct llmos_charge), llmos_charge_run_create },
+	{ LLMOS_GROUP_OPEN, sizeof(struct llmos_group_open), llmos_group_run_open },
 	{ LLMOS_LANE_CREATE, sizeof(struct llmos_lane_create), llmos_lane_create },
 };
 

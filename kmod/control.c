@@ -5,10 +5,14 @@
  * Reading makes no group: what nobody has used or limited has the defaults.
  */
 #include <linux/cgroup.h>
+#include <linux/dcache.h>
+#include <linux/fs.h>
 #include <linux/kstrtox.h>
 #include <linux/mutex.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/uaccess.h>
 
 #include "llmos.h"
 #include "control.h"
@@ -18,6 +22,7 @@
 #define PERIOD_MIN_US	1000
 #define PERIOD_MAX_US	1000000
 #define QUOTA_MIN_US	1000
+#define WRITE_MAX	4096
 
 /* Outside of llmos_groups_lock; makes quota and period one setting. */
 static DEFINE_MUTEX(config_mutex);
@@ -335,7 +340,7 @@ static int set_time_max(struct cgroup *cgroup, char *line)
 	return ret;
 }
 
-int llmos_control_write(const struct llmos_control *control, struct cgroup *cgroup, char *text)
+static int set_lines(const struct llmos_control_file *file, char *text)
 {
 	char *line;
 	int ret = -EINVAL;	/* of a text without any line */
@@ -343,10 +348,77 @@ int llmos_control_write(const struct llmos_control *control, struct cgroup *cgro
 	while ((line = strsep(&text, "\n"))) {
 		if (!*skip_spaces(line))
 			continue;
-		ret = control->set(cgroup, line);
+		ret = file->control->set(file->cgroup, line);
 		if (ret)
 			break;
 	}
+	return ret;
+}
+
+/* ---- one that is open ---- */
+
+int llmos_control_show(struct seq_file *seq, void *unused)
+{
+	struct llmos_control_file *file = seq->private;
+
+	return file->control->show(seq, file->cgroup);
+}
+
+ssize_t llmos_control_write(struct file *file, const char __user *user, size_t size, loff_t *pos)
+{
+	struct seq_file *seq = file->private_data;
+	char *text;
+	int ret;
+
+	if (size > WRITE_MAX)
+		return -E2BIG;
+	text = memdup_user_nul(user, size);
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	ret = strlen(text) == size ? set_lines(seq->private, text) : -EINVAL;
+	kfree(text);
+	return ret ?: size;
+}
+
+/* ---- rights ---- */
+
+bool llmos_control_there(const struct llmos_control *control, struct cgroup *cgroup)
+{
+	return !control->not_root || cgroup_parent(cgroup);
+}
+
+/* Is the cgroup below the root of the caller's cgroup namespace, and not that root? */
+static bool below_own_root(struct cgroup *cgroup)
+{
+	struct cgroup *root = cgroup_get_from_path("/");
+	bool below;
+
+	if (IS_ERR(root))
+		return false;
+	below = cgroup != root && cgroup_is_descendant(cgroup, root);
+	cgroup_put(root);
+	return below;
+}
+
+/*
+ * Who may write the directory that *holds* the cgroup's: limits of a cgroup share
+ * out what its parent has, so, as in cgroup v2, a delegated subtree's owner sets
+ * those of everything below its top, and not the top's. And the root of the caller's
+ * cgroup namespace cannot be changed from inside.
+ */
+int llmos_control_may_set(const struct llmos_control *control, struct cgroup *cgroup,
+			  struct dentry *dir)
+{
+	struct dentry *parent;
+	int ret;
+
+	if (!control->set)
+		return -EACCES;
+	if (!below_own_root(cgroup))
+		return -EPERM;
+	parent = dget_parent(dir);
+	ret = inode_permission(&nop_mnt_idmap, d_inode(parent), MAY_WRITE);
+	dput(parent);
 	return ret;
 }
 

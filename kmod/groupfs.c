@@ -4,11 +4,8 @@
  * of control.c in each directory. It mirrors nothing: a directory is looked up and
  * listed in the cgroup2 below, under the caller's rights there.
  *
- * Who may write a control file is who may write the directory that *holds* the
- * cgroup's: limits of a cgroup share out what its parent has, so, as in cgroup
- * v2, a delegated subtree's owner sets those of everything below its top, and not
- * the top's. From inside a cgroup namespace nothing outside of it is seen, and
- * the namespace's own root cannot be changed.
+ * Who may write a control file, llmos_control_may_set() says. From inside a cgroup
+ * namespace nothing outside of it is seen.
  *
  * Mounted inside a namespace, over that namespace's cgroup2, the tree starts at
  * its root. Option cgroup=DIRECTORY says where cgroup2 is, if not in
@@ -34,14 +31,12 @@
 #include "group.h"
 
 #define DEFAULT_CGROUP2	"/sys/fs/cgroup"
-#define WRITE_MAX	4096
 #define CONTROL_INO	2	/* in listings; each open finds another */
 
 struct group_inode {
 	struct inode inode;
 	struct dentry *lower;		/* the cgroup's directory in cgroup2; held */
-	struct cgroup *cgroup;		/* held */
-	const struct llmos_control *control;	/* NULL: a directory */
+	struct llmos_control_file file;	/* ->control is NULL: a directory */
 };
 
 static struct kmem_cache *inode_cache;
@@ -56,46 +51,16 @@ static struct vfsmount *lower_mount(const struct super_block *sb)
 	return sb->s_fs_info;
 }
 
-static bool is_hierarchy_root(struct cgroup *cgroup)
-{
-	return !cgroup_parent(cgroup);
-}
-
 /* ---- rights ---- */
-
-/* Is the cgroup below the root of the caller's cgroup namespace, and not that root? */
-static bool below_own_root(struct cgroup *cgroup)
-{
-	struct cgroup *root = cgroup_get_from_path("/");
-	bool below;
-
-	if (IS_ERR(root))
-		return false;
-	below = cgroup != root && cgroup_is_descendant(cgroup, root);
-	cgroup_put(root);
-	return below;
-}
-
-static int may_set(struct group_inode *file)
-{
-	struct dentry *parent;
-	int ret;
-
-	if (!file->control->set)
-		return -EACCES;
-	if (!below_own_root(file->cgroup))
-		return -EPERM;
-	parent = dget_parent(file->lower);
-	ret = inode_permission(&nop_mnt_idmap, d_inode(parent), MAY_WRITE);
-	dput(parent);
-	return ret;
-}
 
 static int control_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
 {
+	struct group_inode *group = group_inode(inode);
+
 	if (!(mask & MAY_WRITE))
 		return 0;
-	return mask & MAY_NOT_BLOCK ? -ECHILD : may_set(group_inode(inode));
+	return mask & MAY_NOT_BLOCK ? -ECHILD :
+		llmos_control_may_set(group->file.control, group->file.cgroup, group->lower);
 }
 
 static int dir_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
@@ -112,7 +77,7 @@ static int group_getattr(struct mnt_idmap *idmap, const struct path *path, struc
 			 u32 mask, unsigned int flags)
 {
 	struct group_inode *group = group_inode(d_inode(path->dentry));
-	struct dentry *owner = group->control ? dget_parent(group->lower) : dget(group->lower);
+	struct dentry *owner = group->file.control ? dget_parent(group->lower) : dget(group->lower);
 
 	generic_fillattr(idmap, mask, &group->inode, stat);
 	stat->uid = d_inode(owner)->i_uid;
@@ -123,33 +88,9 @@ static int group_getattr(struct mnt_idmap *idmap, const struct path *path, struc
 
 /* ---- a control file ---- */
 
-static int file_show(struct seq_file *seq, void *unused)
-{
-	struct group_inode *file = seq->private;
-
-	return file->control->show(seq, file->cgroup);
-}
-
 static int file_open(struct inode *inode, struct file *file)
 {
-	return single_open(file, file_show, group_inode(inode));
-}
-
-static ssize_t file_write(struct file *file, const char __user *user, size_t size, loff_t *pos)
-{
-	struct group_inode *inode = group_inode(file_inode(file));
-	char *text;
-	int ret;
-
-	if (size > WRITE_MAX)
-		return -E2BIG;
-	text = memdup_user_nul(user, size);
-	if (IS_ERR(text))
-		return PTR_ERR(text);
-	ret = strlen(text) == size ? llmos_control_write(inode->control, inode->cgroup, text) :
-				     -EINVAL;
-	kfree(text);
-	return ret ?: size;
+	return single_open(file, llmos_control_show, &group_inode(inode)->file);
 }
 
 static const struct file_operations file_fops = {
@@ -158,7 +99,7 @@ static const struct file_operations file_fops = {
 	.release = single_release,
 	.read_iter = seq_read_iter,
 	.splice_read = copy_splice_read,
-	.write = file_write,
+	.write = llmos_control_write,
 	.llseek = seq_lseek,
 };
 
@@ -196,8 +137,8 @@ static struct inode *inode_make(struct super_block *sb, struct dentry *lower,
 	}
 	group = group_inode(inode);
 	group->lower = dget(lower);
-	group->cgroup = cgroup;
-	group->control = control;
+	group->file.cgroup = cgroup;
+	group->file.control = control;
 	simple_inode_init_ts(inode);
 	if (control) {
 		inode->i_ino = get_next_ino();
@@ -214,19 +155,15 @@ static struct inode *inode_make(struct super_block *sb, struct dentry *lower,
 	return inode;
 }
 
-static bool control_there(const struct llmos_control *control, struct cgroup *cgroup)
-{
-	return !control->not_root || !is_hierarchy_root(cgroup);
-}
-
 static struct inode *lookup_control(struct inode *dir, const struct llmos_control *control)
 {
 	struct group_inode *group = group_inode(dir);
+	struct cgroup *cgroup = group->file.cgroup;
 
-	if (!llmos_cgroup_is_online(group->cgroup))
+	if (!llmos_cgroup_is_online(cgroup))
 		return NULL;
-	cgroup_get(group->cgroup);
-	return inode_make(dir->i_sb, group->lower, group->cgroup, control) ?: ERR_PTR(-ENOMEM);
+	cgroup_get(cgroup);
+	return inode_make(dir->i_sb, group->lower, cgroup, control) ?: ERR_PTR(-ENOMEM);
 }
 
 /*
@@ -264,7 +201,7 @@ static struct dentry *dir_lookup(struct inode *dir, struct dentry *dentry, unsig
 	const struct llmos_control *control = llmos_control_find(dentry->d_name.name);
 	struct inode *inode;
 
-	if (control && control_there(control, group_inode(dir)->cgroup))
+	if (control && llmos_control_there(control, group_inode(dir)->file.cgroup))
 		inode = lookup_control(dir, control);
 	else
 		inode = lookup_dir(dir, dentry->d_name.name);
@@ -316,7 +253,7 @@ static int iterate_lower(struct file *file, struct dir_context *ctx, loff_t base
 
 static int dir_iterate(struct file *file, struct dir_context *ctx)
 {
-	struct cgroup *cgroup = group_inode(file_inode(file))->cgroup;
+	struct cgroup *cgroup = group_inode(file_inode(file))->file.cgroup;
 	const struct llmos_control *control;
 	unsigned int i;
 
@@ -324,7 +261,7 @@ static int dir_iterate(struct file *file, struct dir_context *ctx)
 		return 0;
 	for (i = ctx->pos - 2; (control = llmos_control_at(i)); i++) {
 		ctx->pos = i + 2;
-		if (!control_there(control, cgroup))
+		if (!llmos_control_there(control, cgroup))
 			continue;
 		if (!dir_emit(ctx, control->name, strlen(control->name), CONTROL_INO, DT_REG))
 			return 0;
@@ -356,7 +293,7 @@ static int LLMOS_D_REVALIDATE(dentry_revalidate)
 {
 	struct inode *inode = d_inode_rcu(dentry);
 
-	return inode && llmos_cgroup_is_online(group_inode(inode)->cgroup);
+	return inode && llmos_cgroup_is_online(group_inode(inode)->file.cgroup);
 }
 
 static const struct dentry_operations dentry_ops = {
@@ -373,8 +310,8 @@ static struct inode *super_alloc_inode(struct super_block *sb)
 	if (!group)
 		return NULL;
 	group->lower = NULL;
-	group->cgroup = NULL;
-	group->control = NULL;
+	group->file.cgroup = NULL;
+	group->file.control = NULL;
 	return &group->inode;
 }
 
@@ -390,8 +327,8 @@ static void super_evict_inode(struct inode *inode)
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
 	dput(group->lower);
-	if (group->cgroup)
-		cgroup_put(group->cgroup);
+	if (group->file.cgroup)
+		cgroup_put(group->file.cgroup);
 }
 
 static int super_drop_inode(struct inode *inode)

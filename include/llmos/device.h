@@ -58,10 +58,12 @@ LLMOS_API int llmos_charge_set(int charge, uint64_t bytes, uint64_t *group);
 
 /*
  * Control files of a group, such as "memory.max". `group` is a path below
- * /sys/fs/cgroup, with that prefix or without; "" is the root. _read ends the
+ * /sys/fs/cgroup, with that prefix or without; "" is the root. Any other path of
+ * a cgroup2 directory will do too, such as "/proc/self/fd/3". Where no groups are
+ * mounted, as in a container, a right to open /dev/llmos is needed. _read ends the
  * text with a NUL, and returns its length, as if `size` were enough (as
  * snprintf() does). _write takes one or more lines "DEVICE VALUE". Errors: ENOENT,
- * EACCES and EPERM (no right to change it), EINVAL, ERANGE, ENODEV.
+ * EACCES, EPERM and EROFS (no right to change it), EINVAL, ERANGE, ENODEV.
  */
 LLMOS_API int llmos_group_read(const char *group, const char *control, char *text, size_t size);
 LLMOS_API int llmos_group_write(const char *group, const char *control, const char *lines);

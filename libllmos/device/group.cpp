@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/vfs.h>
 
 #include <cerrno>
@@ -10,33 +11,49 @@
 namespace llmos::core {
 namespace {
 
-constexpr char kGroupsPath[] = "/sys/fs/llmos/groups";
-constexpr std::string_view kCgroupPath = "/sys/fs/cgroup";
+const std::string kGroupsPath = "/sys/fs/llmos/groups", kCgroupPath = "/sys/fs/cgroup";
 
-void need_groups() {
+bool is_on(const std::string& path, decltype(statfs::f_type) magic) {
   struct statfs fs;
-  if (::statfs(kGroupsPath, &fs) == 0 && fs.f_type == LLMOS_GROUPS_MAGIC) return;
-  fail(ENODEV, "no groups are mounted on {0}: load the llmos module, and \"mount -t llmos_groups llmos_groups {0}\"",
-       kGroupsPath);
+  return ::statfs(path.c_str(), &fs) == 0 && fs.f_type == magic;
 }
 
-// Only what the kernel has as a control file: no way out of the tree by a name.
-std::string path_of(std::string group, const std::string& control) {
-  if (group.starts_with(kCgroupPath)) group.erase(0, kCgroupPath.size());
-  if (control.empty() || control.find('/') != control.npos || control[0] == '.')
+// By a descriptor of the cgroup's directory, wherever cgroup2 is mounted and whether the groups are or not.
+Fd open_by_directory(const std::string& directory, const std::string& control, int flags) {
+  const Fd cgroup(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!cgroup) return Fd();
+  llmos_group_open args{};
+  args.size = sizeof(args);
+  args.flags = flags == O_RDONLY ? 0 : LLMOS_GROUP_WRITE;
+  args.cgroup_fd = cgroup.get();
+  control.copy(args.control, sizeof(args.control));
+  return Fd(device_command(open_devices().get(), LLMOS_GROUP_OPEN, &args));
+}
+
+// Only what the kernel has as a control file, and no way out of the tree by a name.
+void check_names(const std::string& group, const std::string& control) {
+  if (control.empty() || control.size() >= LLMOS_CONTROL_SIZE || control.find('/') != control.npos || control[0] == '.')
     fail(EINVAL, "\"{}\" is no control file of a group", control);
   if (("/" + group + "/").find("/../") != std::string::npos) fail(EINVAL, "\"{}\" is no cgroup's path", group);
-  return std::string(kGroupsPath) + "/" + group + "/" + control;
+}
+
+Fd open_file(const std::string& group, const std::string& control, int flags) {
+  check_names(group, control);
+  const bool is_standard = group.starts_with(kCgroupPath);
+  if (!is_standard && group.starts_with('/') && is_on(group, CGROUP2_SUPER_MAGIC))
+    return open_by_directory(group, control, flags);
+  const std::string path = "/" + (is_standard ? group.substr(kCgroupPath.size()) : group);
+  if (!is_on(kGroupsPath, LLMOS_GROUPS_MAGIC)) return open_by_directory(kCgroupPath + path, control, flags);
+  return Fd(::open((kGroupsPath + path + "/" + control).c_str(), flags | O_CLOEXEC));
 }
 
 Fd open_control(const std::string& group, const std::string& control, int flags) {
-  need_groups();
-  Fd fd(::open(path_of(group, control).c_str(), flags | O_CLOEXEC));
+  Fd fd = open_file(group, control, flags);
   if (fd) return fd;
   const int code = errno;
   if (code == ENOENT)
     fail(code, "group \"{}\" has no \"{}\": no such cgroup, or the root, which has no limits", group, control);
-  if (code == EACCES || code == EPERM)
+  if (code == EACCES || code == EPERM || code == EROFS)
     fail(code, "no right to change \"{}\" of group \"{}\": who may write the directory that holds that cgroup may",
          control, group);
   errno = code;

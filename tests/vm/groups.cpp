@@ -2,6 +2,7 @@
 // The tree of groups: that of cgroups, with control files that follow cgroup v2's rules of who may write them.
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -250,6 +251,90 @@ TEST_F(Groups, TreeOfACgroupNamespaceBeginsAtItsRoot) {
   EXPECT_EQ(bytes_of(control(inside, "memory.max"), "sim0"), MiB);
   EXPECT_EQ(line_of(control(top, "memory.max"), "sim0"), "max");
   EXPECT_EQ(line_of(control(outside, "memory.max"), "sim0"), "max");
+}
+
+// LLMOS_GROUP_OPEN on a descriptor of `directory`.
+int open_by(int directory, const std::string& name, uint32_t flags = 0) {
+  auto args = sized<llmos_group_open>();
+  args.flags = flags;
+  args.cgroup_fd = directory;
+  name.copy(args.control, sizeof(args.control));
+  return ioctl(device(), LLMOS_GROUP_OPEN, &args);
+}
+
+Fd directory_of(const std::string& path) { return Fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); }
+
+std::string text_of(const Fd& file) {
+  char text[4096];
+  const ssize_t size = read(file, text, sizeof(text));
+  if (size < 0) throw_errno("read");
+  return std::string(text, static_cast<size_t>(size));
+}
+
+TEST_F(Groups, DirectorysDescriptorOpensItsControlFiles) {
+  const SimulatedDevice device("sim0");
+  const Cgroup group("llmos-group");
+  const Fd directory = directory_of(group.path()), root = directory_of("/sys/fs/cgroup");
+  const Fd file(open_by(directory, "memory.max", LLMOS_GROUP_WRITE));
+  ASSERT_GE(file, 0);
+  EXPECT_OK(write(file, "sim0 1M", 7));
+  EXPECT_EQ(bytes_of(control(group, "memory.max"), "sim0"), MiB);
+  EXPECT_ERRNO(EINVAL, write(file, "sim0 some", 9));
+  for (const std::string& name : all_files)
+    EXPECT_EQ(text_of(Fd(open_by(directory, name))), read_file(control(group, name))) << name;
+  for (const std::string& name : root_files) EXPECT_OK(close(open_by(root, name))) << name;
+
+  EXPECT_ERRNO(EBADF, write(Fd(open_by(directory, "memory.max")), "sim0 2M", 7)) << "opened to read";
+  EXPECT_ERRNO(EACCES, open_by(directory, "memory.current", LLMOS_GROUP_WRITE));
+  EXPECT_ERRNO(ENOENT, open_by(root, "memory.max")) << "the root has no limits";
+  EXPECT_ERRNO(ENOENT, open_by(directory, "cgroup.procs"));
+  EXPECT_ERRNO(ENOENT, open_by(directory, "../memory.max"));
+  EXPECT_ERRNO(EINVAL, open_by(directory, std::string(LLMOS_CONTROL_SIZE, 'm')));
+  EXPECT_ERRNO(EINVAL, open_by(directory, "memory.max", LLMOS_GROUP_WRITE << 1));
+  EXPECT_ERRNO(EBADF, open_by(-1, "memory.max"));
+  EXPECT_ERRNO(EINVAL, open_by(directory_of("/tmp"), "memory.max")) << "no cgroup2";
+  EXPECT_ERRNO(EINVAL, open_by(directory_of(groups_dir), "memory.current")) << "nor is this";
+  EXPECT_ERRNO(EINVAL, open_by(Fd(open((group.path() + "/cgroup.procs").c_str(), O_RDONLY)), "memory.max"));
+  EXPECT_EQ(bytes_of(control(group, "memory.max"), "sim0"), MiB);
+}
+
+TEST_F(Groups, DirectorysDescriptorOfARemovedCgroupOpensNothing) {
+  const SimulatedDevice device("sim0");
+  const Cgroup group("llmos-group");
+  const Fd directory = directory_of(group.path());
+  const Fd file(open_by(directory, "memory.max", LLMOS_GROUP_WRITE));
+  ASSERT_EQ(rmdir(group.path().c_str()), 0) << "what is open here does not hold it";
+  EXPECT_ERRNO(ENOENT, open_by(directory, "memory.max"));
+  EXPECT_ERRNO(ENODEV, write(file, "sim0 2M", 7));
+  EXPECT_OK(close(open(("/proc/self/fd/" + std::to_string(file)).c_str(), O_PATH)));
+}
+
+// The rights are those of the tree of groups, and what is mounted read-only stays as it is.
+TEST_F(Groups, DirectorysDescriptorGivesNoRights) {
+  const SimulatedDevice device("sim0");
+  const Cgroup given("llmos-given");
+  const Cgroup own("own", given.path());
+  ASSERT_EQ(chown(given.path().c_str(), alice.uid, alice.gid), 0);
+  const Fd top = directory_of(given.path()), below = directory_of(own.path());
+  in_child(alice, [&] {
+    EXPECT_OK(write(Fd(open_by(below, "memory.max", LLMOS_GROUP_WRITE)), "sim0 1M", 7));
+    EXPECT_ERRNO(EACCES, open_by(top, "memory.max", LLMOS_GROUP_WRITE)) << "the top shares out its parent's";
+    EXPECT_OK(open_by(top, "memory.max")) << "reading is everybody's";
+  });
+  EXPECT_ERRNO_AS(bob, EACCES, open_by(below, "memory.max", LLMOS_GROUP_WRITE));
+  in_child([&] {
+    given.enter();
+    if (unshare(CLONE_NEWCGROUP)) throw_errno("cgroup namespace");
+    EXPECT_ERRNO(EPERM, open_by(top, "memory.max", LLMOS_GROUP_WRITE)) << "the namespace's own root";
+    EXPECT_OK(write(Fd(open_by(below, "memory.low", LLMOS_GROUP_WRITE)), "sim0 1M", 7));
+    EXPECT_ERRNO(ENOENT, open_by(directory_of("/sys/fs/cgroup"), "memory.current")) << "outside of it";
+    private_mounts();
+    if (mount("none", "/tmp/cgroup", "cgroup2", MS_RDONLY, nullptr)) throw_errno("cgroup2");
+    const Fd fixed = directory_of("/tmp/cgroup/own");
+    EXPECT_ERRNO(EROFS, open_by(fixed, "memory.max", LLMOS_GROUP_WRITE));
+    EXPECT_OK(open_by(fixed, "memory.max"));
+  });
+  EXPECT_EQ(bytes_of(control(own, "memory.max"), "sim0"), MiB);
 }
 
 TEST_F(Groups, MountWantsACgroup2) {

@@ -83,6 +83,7 @@
 
 #define LLMOS_LANE_NAME_SIZE	32
 
+#define LLMOS_CONTROL_SIZE	32	/* of a control file's name in a group */
 #define LLMOS_GROUPS_FSTYPE	"llmos_groups"
 #define LLMOS_GROUPS_MAGIC	0x6c6c6d67
 
@@ -101,6 +102,7 @@
 #define LLMOS_DEVICE_REMOVE	_IO(LLMOS_IOC_MAGIC, 0x08)
 #define LLMOS_DEVICE_SET	_IO(LLMOS_IOC_MAGIC, 0x09)
 #define LLMOS_CHARGE_CREATE	_IO(LLMOS_IOC_MAGIC, 0x0a)	/* returns a descriptor */
+#define LLMOS_GROUP_OPEN	_IO(LLMOS_IOC_MAGIC, 0x0c)	/* returns a descriptor */
 
 /* On a model's descriptor; LLMOS_MODEL_STAT also on /dev/llmos, by name */
 #define LLMOS_MODEL_STAT	_IO(LLMOS_IOC_MAGIC, 0x20)
@@ -481,6 +483,28 @@ struct llmos_charge {
 	__u64 refused;
 	char id[LLMOS_DEVICE_ID_SIZE];
 };
+
+/**
+ * struct llmos_group_open - argument of LLMOS_GROUP_OPEN
+ * @size:       sizeof(struct llmos_group_open)
+ * @flags:      LLMOS_GROUP_WRITE: to read and write, else to read
+ * @cgroup_fd:  descriptor of a cgroup's directory in cgroup2; O_PATH will do
+ * @reserved:   must be zero
+ * @control:    such as "memory.max"; NUL-terminated
+ *
+ * Returns a descriptor of the group's control file, as that of the filesystem of
+ * groups, for who has not mounted it. Errors: EINVAL: no directory of cgroup2;
+ * ENOENT: no such control file, the cgroup was removed, or it is outside of the
+ * caller's cgroup namespace; EACCES, EPERM, EROFS: not for the caller to write.
+ */
+struct llmos_group_open {
+	__u32 size;
+	__u32 flags;
+	__s32 cgroup_fd;
+	__u32 reserved;
+	char control[LLMOS_CONTROL_SIZE];
+};
+#define LLMOS_GROUP_WRITE	(1U << 0)
 
 /**
  * struct llmos_lane_create - argument of LLMOS_LANE_CREATE

@@ -80,6 +80,25 @@ static long read_control(World& world, Random& random) {
   return fd < 0 ? -errno : result(read(fd, world.buffer(random), random.below(World::buffer_size)));
 }
 
+// By the cgroup's directory, or another's.
+static int open_by_directory(World& world, Random& random) {
+  const std::string path = control_path(random, 50);
+  const size_t slash = path.rfind('/'), from = sizeof("/sys/fs/llmos/groups") - 1;
+  const guest::Fd directory(open(("/sys/fs/cgroup" + path.substr(from, slash - from)).c_str(), O_PATH | O_CLOEXEC));
+  auto args = guest::sized<llmos_group_open>();
+  args.flags = static_cast<uint32_t>(random.mostly(random.below(2), 98));
+  args.cgroup_fd = random.chance(95) ? static_cast<int>(directory) : world.fd(random, Kind::model);
+  path.copy(args.control, sizeof(args.control), slash + 1);
+  return ioctl(world.fd(random, Kind::device), LLMOS_GROUP_OPEN, &args);
+}
+
+static long use_directory(World& world, Random& random) {
+  const guest::Fd fd(open_by_directory(world, random));
+  if (fd < 0) return -errno;
+  if (random.chance(50)) write(fd, "fuzz0 1048576", 13);
+  return result(read(fd, world.buffer(random), random.below(World::buffer_size)));
+}
+
 static long write_control(World&, Random& random) {
   const std::string path = control_path(random, 85);
   char id[LLMOS_DEVICE_ID_SIZE + 1] = {}, text[256];
@@ -154,7 +173,7 @@ std::vector<Call> group_calls() {
       {"set charge", 30, set_charge},          {"stat of charge", 10, stat_charge},
       {"read control file", 20, read_control}, {"write control file", 30, write_control},
       {"write device file", 8, write_device_file}, {"read module file", 15, read_module_file},
-      {"list groups", 10, list_groups},
+      {"list groups", 10, list_groups},        {"control file by directory", 15, use_directory},
   };
 }
 
