@@ -164,12 +164,8 @@ static int show_time_weight(struct seq_file *seq, struct cgroup *cgroup)
 
 static int show_models_current(struct seq_file *seq, struct cgroup *cgroup)
 {
-	u64 bytes;
-	int ret = llmos_models_of_group(cgroup, &bytes);
-
-	if (!ret)
-		seq_printf(seq, "%llu\n", bytes);
-	return ret;
+	seq_printf(seq, "%llu\n", llmos_models_of_group(cgroup));
+	return 0;
 }
 
 /* ---- setting ---- */

@@ -136,7 +136,8 @@ static bool digest_start_worker(struct digest *digest)
 static int digest_level1(struct digest *digest)
 {
 	u64 units = DIV_ROUND_UP_ULL(digest->model->bytes, UNIT);
-	u64 wanted = min_t(u64, units, num_online_cpus()), started = 0;
+	/* As many as the CPUs that the caller may use itself. */
+	u64 wanted = min_t(u64, units, cpumask_weight(current->cpus_ptr)), started = 0;
 
 	init_completion(&digest->done);
 	atomic_set(&digest->workers, 1);	/* this task's, dropped below */

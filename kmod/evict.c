@@ -5,6 +5,7 @@
  * only spinlocks and allocates nothing, and leaves the names alone: an evicted
  * model keeps its name, and says ESTALE when it is opened.
  */
+#include <linux/mm.h>
 #include <linux/mount.h>
 #include <linux/oom.h>
 #include <linux/shrinker.h>
@@ -139,7 +140,8 @@ static u64 evict_drop(struct llmos_model *model)
 {
 	u64 bytes = model->resident;
 
-	if (llmos_pages_pinned(model))
+	/* Who reclaims memory may have locked some of it, and must not wait for itself. */
+	if (llmos_pages_pinned(model) || llmos_pages_locked(model))
 		return 0;
 	spin_lock(&model->lock);
 	if (model->users == 1)
@@ -201,9 +203,7 @@ int llmos_evict_model(struct llmos_model *model)
 	return ret;
 }
 
-/* ---- pressure ---- */
-
-static unsigned long evictable_pages(void)
+u64 llmos_evict_possible(void)
 {
 	struct llmos_model *model;
 	u64 bytes = 0;
@@ -217,33 +217,50 @@ static unsigned long evictable_pages(void)
 		spin_unlock(&model->lock);
 	}
 	spin_unlock(&llmos_names_lock);
-	return bytes >> PAGE_SHIFT;
+	return bytes;
+}
+
+/* ---- pressure ---- */
+
+/* Models may be small: as many as it takes. */
+static u64 evict_at_least(u64 wanted)
+{
+	u64 bytes = 0, one;
+
+	while (bytes < wanted && (one = llmos_evict_idle()))
+		bytes += one;
+	return bytes;
 }
 
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
-	return evictable_pages();
+	return llmos_evict_possible() >> PAGE_SHIFT;
 }
 
 /*
- * Reclaim asks for some hundred pages at a time; a model is gigabytes. One goes
+ * Reclaim asks for some hundred pages at a time; a model is gigabytes. The next go
  * once the wishes add up to half of what is idle.
  */
 static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 {
+	s64 half = llmos_evict_possible() >> PAGE_SHIFT >> 1;
 	u64 pages;
 
-	if (atomic64_add_return(sc->nr_to_scan, &shrink_debt) < evictable_pages() / 2)
+	if (atomic64_add_return(sc->nr_to_scan, &shrink_debt) < half)
 		return SHRINK_STOP;
 	atomic64_set(&shrink_debt, 0);
-	pages = llmos_evict_idle() >> PAGE_SHIFT;
+	pages = evict_at_least((u64)sc->nr_to_scan << PAGE_SHIFT) >> PAGE_SHIFT;
 	sc->nr_scanned = pages;
 	return pages ?: SHRINK_STOP;
 }
 
+/* A few pages are gone at once: no reason to spare whom the kernel would kill. */
 static int oom_notify(struct notifier_block *nb, unsigned long unused, void *freed)
 {
-	*(unsigned long *)freed += llmos_evict_idle() >> PAGE_SHIFT;
+	u64 bytes = evict_at_least((u64)totalram_pages() << PAGE_SHIFT >> 10);
+
+	if (bytes >= HPAGE_PMD_SIZE)
+		*(unsigned long *)freed += bytes >> PAGE_SHIFT;
 	return NOTIFY_OK;
 }
 

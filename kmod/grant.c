@@ -13,13 +13,15 @@
 #include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/pid.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 
+#include "group.h"
 #include "llmos.h"
 
 #define DENIED_MAX	1024
-#define LIST_CHUNK	64
+#define WALK_CHUNK	1024	/* grants that are visited without letting go of the lock */
 
 /* Whom a revocation is about; an entry of the deny list. */
 struct subject {
@@ -83,7 +85,7 @@ static bool subject_covers(const struct subject *subject, const struct llmos_gra
 	case LLMOS_SUBJECT_PID:
 		return subject->pid == grant->pid;
 	default:
-		return cgroup_is_descendant(grant->cgroup, subject->cgroup);
+		return cgroup_is_descendant(grant->user->cgroup, subject->cgroup);
 	}
 }
 
@@ -107,15 +109,26 @@ struct cgroup *llmos_current_cgroup(void)
 	return cgroup;
 }
 
+static void user_free(struct llmos_user *user)
+{
+	cgroup_put(user->cgroup);
+	kfree(user);
+}
+
 static struct llmos_grant_entry *grant_alloc(struct file *file, u32 flags)
 {
 	struct llmos_grant_entry *grant = kzalloc(sizeof(*grant), GFP_KERNEL_ACCOUNT);
+	struct llmos_user *user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
 
-	if (!grant)
+	if (!grant || !user) {
+		kfree(grant);
+		kfree(user);
 		return NULL;
+	}
+	user->cgroup = llmos_current_cgroup();
+	grant->user = user;
 	grant->file = file;
 	grant->pid = get_pid(task_tgid(current));
-	grant->cgroup = llmos_current_cgroup();
 	grant->uid = current_fsuid();
 	grant->id = atomic64_inc_return(&next_id);
 	grant->opened_ns = ktime_get_real_ns();
@@ -123,11 +136,95 @@ static struct llmos_grant_entry *grant_alloc(struct file *file, u32 flags)
 	return grant;
 }
 
+/* Not its user, whom others may share. */
 static void grant_free(struct llmos_grant_entry *grant)
 {
 	put_pid(grant->pid);
-	cgroup_put(grant->cgroup);
 	kfree(grant);
+}
+
+/* So that both tables have room once the lock is taken; who closes in between may take it away. */
+static int grant_reserve(struct llmos_model *model, const struct llmos_grant_entry *grant)
+{
+	int ret = xa_reserve(&model->grants, grant->id, GFP_KERNEL_ACCOUNT);
+
+	return ret ?: xa_reserve(&model->users_of, cgroup_id(grant->user->cgroup),
+				 GFP_KERNEL_ACCOUNT);
+}
+
+static void grant_unreserve(struct llmos_model *model, const struct llmos_grant_entry *grant)
+{
+	xa_release(&model->grants, grant->id);
+	xa_release(&model->users_of, cgroup_id(grant->user->cgroup));
+}
+
+/* Replaces ->user by the one that this cgroup has already. */
+static int grant_enter(struct llmos_model *model, struct llmos_grant_entry *grant)
+{
+	u64 cgroup = cgroup_id(grant->user->cgroup);
+	struct llmos_user *user = xa_load(&model->users_of, cgroup);
+	int ret;
+
+	if (!user) {
+		user = grant->user;
+		ret = xa_err(xa_store(&model->users_of, cgroup, user, GFP_ATOMIC | __GFP_ACCOUNT));
+		if (ret)
+			return ret;
+	}
+	ret = xa_err(xa_store(&model->grants, grant->id, grant, GFP_ATOMIC | __GFP_ACCOUNT));
+	if (ret) {
+		if (user == grant->user)
+			xa_erase(&model->users_of, cgroup);
+		return ret;
+	}
+	grant->user = user;
+	user->grants++;
+	user->granted++;
+	model->granted++;
+	model->users++;
+	return 0;
+}
+
+static void grant_forget(struct llmos_model *model, struct llmos_grant_entry *grant)
+{
+	grant->user->granted--;
+	model->granted--;
+}
+
+/* Returns the user, for the caller to free, when this was its last. */
+static struct llmos_user *grant_leave(struct llmos_model *model, struct llmos_grant_entry *grant)
+{
+	struct llmos_user *user = grant->user;
+
+	xa_erase(&model->grants, grant->id);
+	if (!grant->revoked)
+		grant_forget(model, grant);
+	if (--user->grants)
+		return NULL;
+	xa_erase(&model->users_of, cgroup_id(user->cgroup));
+	return user;
+}
+
+/* Each grant up to @last in the order of ids, under the lock, which is let go of every so often. */
+static void grants_walk(struct llmos_model *model, u64 last,
+			void (*visit)(struct llmos_grant_entry *grant, void *data), void *data)
+{
+	struct llmos_grant_entry *grant;
+	unsigned long id, from = 0;
+	unsigned int visited;
+
+	do {
+		visited = 0;
+		spin_lock(&model->lock);
+		xa_for_each_range(&model->grants, id, grant, from, last) {
+			visit(grant, data);
+			from = id + 1;
+			if (++visited == WALK_CHUNK)
+				break;
+		}
+		spin_unlock(&model->lock);
+		cond_resched();
+	} while (visited == WALK_CHUNK);
 }
 
 static bool grant_denied(struct llmos_model *model, const struct llmos_grant_entry *grant)
@@ -155,38 +252,49 @@ static int grant_state_error(u32 state, u32 flags)
 int llmos_grant_open(struct llmos_model *model, struct file *file, u32 flags)
 {
 	struct llmos_grant_entry *grant = grant_alloc(file, flags);
+	struct llmos_user *fresh;
 	int ret;
 
 	if (!grant)
 		return -ENOMEM;
-	spin_lock(&model->lock);
-	ret = grant_state_error(model->state, flags);
-	if (!ret && grant_denied(model, grant))
-		ret = -EACCES;
+	fresh = grant->user;
+	ret = grant_reserve(model, grant);
 	if (!ret) {
-		list_add_tail(&grant->node, &model->grants);
-		model->users++;
+		spin_lock(&model->lock);
+		ret = grant_state_error(model->state, flags);
+		if (!ret && grant_denied(model, grant))
+			ret = -EACCES;
+		if (!ret)
+			ret = grant_enter(model, grant);
+		spin_unlock(&model->lock);
 	}
-	spin_unlock(&model->lock);
 
-	if (ret)
+	if (ret) {
+		grant_unreserve(model, grant);
 		grant_free(grant);
-	else
-		file->private_data = grant;
-	return ret;
+		user_free(fresh);
+		return ret;
+	}
+	file->private_data = grant;
+	if (grant->user != fresh)
+		user_free(fresh);
+	return 0;
 }
 
 void llmos_grant_close(struct llmos_model *model, struct file *file)
 {
 	struct llmos_grant_entry *grant = llmos_grant_of(file);
+	struct llmos_user *user;
 
 	if (!grant)
 		return;		/* a loader that was never opened */
 	spin_lock(&model->lock);
-	list_del(&grant->node);
+	user = grant_leave(model, grant);
 	spin_unlock(&model->lock);
 	llmos_model_unuse(model);
 	grant_free(grant);
+	if (user)
+		user_free(user);
 }
 
 int llmos_grant_check(const struct file *file)
@@ -198,22 +306,24 @@ int llmos_grant_check(const struct file *file)
 
 /* ---- listing ---- */
 
+static void grant_unmapped(struct llmos_grant_entry *grant, void *unused)
+{
+	grant->mapped = 0;
+}
+
 /* Fills in ->mapped of every grant that is mapped anywhere. */
 static void list_count_mapped(struct llmos_model *model)
 {
 	struct address_space *mapping = model->inode.i_mapping;
-	struct llmos_grant_entry *grant;
 	struct vm_area_struct *vma;
 	struct rb_node *node;
 
+	grants_walk(model, ULONG_MAX, grant_unmapped, NULL);
 	i_mmap_lock_read(mapping);
-	spin_lock(&model->lock);
-	list_for_each_entry(grant, &model->grants, node)
-		grant->mapped = 0;
-	spin_unlock(&model->lock);
 	for (node = rb_first_cached(&mapping->i_mmap); node; node = rb_next(node)) {
 		vma = rb_entry(node, struct vm_area_struct, shared.rb);
 		llmos_grant_of(vma->vm_file)->mapped += vma->vm_end - vma->vm_start;
+		cond_resched();
 	}
 	i_mmap_unlock_read(mapping);
 }
@@ -222,7 +332,7 @@ static void list_export(const struct llmos_grant_entry *grant, struct llmos_gran
 {
 	*out = (struct llmos_grant) {
 		.id = grant->id,
-		.cgroup = cgroup_id(grant->cgroup),
+		.cgroup = cgroup_id(grant->user->cgroup),
 		.opened_ns = grant->opened_ns,
 		.mapped = grant->mapped,
 		.pid = pid_vnr(grant->pid),
@@ -234,16 +344,16 @@ static void list_export(const struct llmos_grant_entry *grant, struct llmos_gran
 static u32 list_chunk(struct llmos_model *model, u64 after, struct llmos_grant *out, u32 count)
 {
 	struct llmos_grant_entry *grant;
+	unsigned long id;
 	u32 n = 0;
 
 	mutex_lock(&list_mutex);
 	list_count_mapped(model);
 	spin_lock(&model->lock);
-	list_for_each_entry(grant, &model->grants, node) {
+	xa_for_each_start(&model->grants, id, grant, after + 1) {
 		if (n == count)
 			break;
-		if (grant->id > after)
-			list_export(grant, &out[n++]);
+		list_export(grant, &out[n++]);
 	}
 	spin_unlock(&model->lock);
 	mutex_unlock(&list_mutex);
@@ -260,12 +370,16 @@ int llmos_grant_list(struct llmos_model *model, struct llmos_grant_list *args)
 
 	if (args->reserved || args->entry_size != sizeof(*chunk))
 		return -EINVAL;
-	chunk = kcalloc(LIST_CHUNK, sizeof(*chunk), GFP_KERNEL);
+	chunk = kvcalloc(min_t(u32, args->count, WALK_CHUNK), sizeof(*chunk), GFP_KERNEL);
 	if (!chunk)
 		return -ENOMEM;
 
-	while (done < args->count) {
-		n = list_chunk(model, after, chunk, min_t(u32, args->count - done, LIST_CHUNK));
+	while (done < args->count && after < U64_MAX) {
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		n = list_chunk(model, after, chunk, min_t(u32, args->count - done, WALK_CHUNK));
 		if (!n)
 			break;
 		if (copy_to_user(user + done, chunk, n * sizeof(*chunk))) {
@@ -276,7 +390,7 @@ int llmos_grant_list(struct llmos_model *model, struct llmos_grant_list *args)
 		done += n;
 	}
 
-	kfree(chunk);
+	kvfree(chunk);
 	if (!ret)
 		args->count = done;
 	return ret;
@@ -317,37 +431,92 @@ static int revoke_allow(struct llmos_model *model, const struct subject *subject
 	return 0;
 }
 
-/*
- * @deny takes the subject over, or is freed. From here on no fault begins that
- * would succeed; those that have begun are llmos_unmap()'s business.
- */
-static int revoke_mark(struct llmos_model *model, const struct subject *subject,
-		       struct subject *deny, u64 *revoked)
+/* Nobody it covers can ever open again. */
+static bool subject_dead(const struct subject *subject)
 {
-	struct llmos_grant_entry *grant;
+	bool dead = false;
+
+	if (subject->kind == LLMOS_SUBJECT_CGROUP)
+		return !llmos_cgroup_is_online(subject->cgroup);
+	if (subject->kind == LLMOS_SUBJECT_PID) {
+		rcu_read_lock();
+		dead = !pid_task(subject->pid, PIDTYPE_TGID);
+		rcu_read_unlock();
+	}
+	return dead;
+}
+
+static void denied_prune(struct llmos_model *model, struct list_head *dead)
+{
+	struct subject *subject, *next;
+
+	list_for_each_entry_safe(subject, next, &model->denied, node) {
+		if (subject_dead(subject)) {
+			list_move(&subject->node, dead);
+			model->denied_count--;
+		}
+	}
+}
+
+static void denied_free_all(struct list_head *subjects)
+{
+	struct subject *subject, *next;
+
+	list_for_each_entry_safe(subject, next, subjects, node)
+		denied_free(subject);
+}
+
+/* Takes @deny over, or frees it. */
+static int revoke_deny(struct llmos_model *model, struct subject *deny)
+{
+	LIST_HEAD(dead);
 	int ret = 0;
 
 	spin_lock(&model->lock);
-	if (deny && !denied_find(model, subject)) {
-		if (model->denied_count == DENIED_MAX) {
-			ret = -ENOSPC;
-			goto out;
-		}
+	if (model->denied_count == DENIED_MAX)
+		denied_prune(model, &dead);
+	if (denied_find(model, deny)) {
+		list_add(&deny->node, &dead);
+	} else if (model->denied_count == DENIED_MAX) {
+		list_add(&deny->node, &dead);
+		ret = -ENOSPC;
+	} else {
 		list_add(&deny->node, &model->denied);
 		model->denied_count++;
-		deny = NULL;
 	}
-	list_for_each_entry(grant, &model->grants, node) {
-		if (grant->revoked || !subject_covers(subject, grant))
-			continue;
-		WRITE_ONCE(grant->revoked, true);
-		(*revoked)++;
-	}
-out:
 	spin_unlock(&model->lock);
-	if (deny)
-		denied_free(deny);
+	denied_free_all(&dead);
 	return ret;
+}
+
+struct marking {
+	struct llmos_model *model;
+	const struct subject *subject;
+	u64 revoked;
+};
+
+static void grant_mark(struct llmos_grant_entry *grant, void *data)
+{
+	struct marking *marking = data;
+
+	if (grant->revoked || !subject_covers(marking->subject, grant))
+		return;
+	WRITE_ONCE(grant->revoked, true);
+	grant_forget(marking->model, grant);
+	marking->revoked++;
+}
+
+/*
+ * After the subject was denied, or not at all: who opens from now on is no business
+ * of this. From here on no fault begins that would succeed; those that have begun are
+ * llmos_unmap()'s business.
+ */
+static u64 revoke_mark(struct llmos_model *model, const struct subject *subject)
+{
+	struct marking marking = { .model = model, .subject = subject };
+
+	grants_walk(model, atomic64_read(&next_id), grant_mark, &marking);
+	return marking.revoked;
 }
 
 /* A second reference to whatever the subject refers to. */
@@ -363,23 +532,23 @@ static struct subject *subject_clone(const struct subject *subject)
 	return clone;
 }
 
+/* A full deny list keeps nobody from losing what is open. */
 static int revoke_subject(struct llmos_model *model, const struct subject *subject, u32 flags,
 			  struct llmos_model_revoke *args)
 {
-	struct subject *deny = NULL;
-	u64 revoked = 0, busy = 0;
-	int ret;
+	u64 revoked, busy = 0;
+	int ret = 0;
 
 	if (flags & LLMOS_REVOKE_ALLOW)
 		return revoke_allow(model, subject);
 	if (!(flags & LLMOS_REVOKE_KEEP_ACCESS)) {
-		deny = subject_clone(subject);
+		struct subject *deny = subject_clone(subject);
+
 		if (!deny)
 			return -ENOMEM;
+		ret = revoke_deny(model, deny);
 	}
-	ret = revoke_mark(model, subject, deny, &revoked);
-	if (ret)
-		return ret;
+	revoked = revoke_mark(model, subject);
 	if (llmos_model_use(model)) {	/* else there is nothing left to unmap */
 		if (revoked)
 			llmos_unmap(model);
@@ -388,7 +557,7 @@ static int revoke_subject(struct llmos_model *model, const struct subject *subje
 	}
 	args->revoked = revoked;
 	args->busy_bytes = busy;
-	return 0;
+	return ret;
 }
 
 int llmos_grant_revoke(struct llmos_model *model, struct llmos_model_revoke *args)
@@ -410,9 +579,6 @@ int llmos_grant_revoke(struct llmos_model *model, struct llmos_model_revoke *arg
 
 void llmos_grant_forget_denied(struct llmos_model *model)
 {
-	struct subject *subject, *next;
-
-	list_for_each_entry_safe(subject, next, &model->denied, node)
-		denied_free(subject);
+	denied_free_all(&model->denied);
 	INIT_LIST_HEAD(&model->denied);
 }

@@ -254,6 +254,8 @@ static void group_rmdir(void *unused, struct cgroup *cgroup, const char *path)
 {
 	struct llmos_group *group;
 
+	if (cgroup->root != &cgrp_dfl_root)	/* of v1: ids are unique in one hierarchy only */
+		return;
 	spin_lock(&llmos_groups_lock);
 	group = table_find(cgroup_id(cgroup));
 	if (group)

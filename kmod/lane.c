@@ -271,7 +271,8 @@ int llmos_lane_yield(struct llmos_lane *lane, struct llmos_lane_turn *turn,
 	}
 	spin_unlock_bh(&lanes->lock);
 	llmos_thread_put(thread);
-	return finish_asking(lane, turn, asker, ret);
+	ret = finish_asking(lane, turn, asker, ret);
+	return ret == -ERESTARTSYS ? -EINTR : ret;	/* what was reported cannot be again */
 }
 
 int llmos_lane_release(struct llmos_lane *lane, const struct llmos_lane_turn *turn)

@@ -8,7 +8,8 @@
  *   inode lock of the models' root directory (taken by the VFS)
  *   i_mmap_rwsem         listing of grants
  *   names_lock           spinlock: the table itself, the order of eviction
- *   model.lock           spinlock: state, users, grants, deny list
+ *   model.lock           spinlock: state, users, grants, deny list. Walks let go of it every
+ *                        so often: of grants there may be millions, made by who may read
  *
  *   lanes->lock          spinlock, softirqs off: turns on one device; see lane.h
  *   threads_lock         spinlock, under no lock of ours: who asked for lanes; see task_class.c
@@ -34,6 +35,7 @@
 #include <linux/pagemap.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/xarray.h>
 #include <linux/llmos.h>
 
 struct cgroup;
@@ -81,7 +83,9 @@ struct llmos_model {
 	s32 priority;
 	unsigned int users;		/* grants and others that need the pages */
 	u64 idle_since;			/* ktime, valid while users == 0 */
-	struct list_head grants;
+	struct xarray grants;		/* struct llmos_grant_entry by id */
+	struct xarray users_of;		/* struct llmos_user by the cgroup's id */
+	unsigned int granted;		/* grants that are not revoked */
 	struct list_head denied;
 	unsigned int denied_count;
 
@@ -112,6 +116,8 @@ void llmos_model_hold(struct llmos_model *model);
 void llmos_model_put(struct llmos_model *model);
 struct llmos_model *llmos_model_next(u32 *id);	/* holding llmos_names_lock; no reference */
 unsigned int llmos_model_count(void);
+unsigned int llmos_models_max(void);
+void llmos_models_set_max(unsigned int count);
 bool llmos_model_use(struct llmos_model *model);	/* keep the pages of a sealed model */
 void llmos_model_unuse(struct llmos_model *model);
 bool llmos_model_begin_write(struct llmos_model *model);
@@ -131,6 +137,7 @@ struct folio *llmos_pages_folio(struct llmos_model *model, u64 offset);	/* no re
 void llmos_pages_prepare(struct folio *folio);	/* zeroed if it never held data */
 int llmos_pages_finish(struct llmos_model *model);
 u64 llmos_pages_pinned(struct llmos_model *model);	/* bytes pinned for DMA */
+bool llmos_pages_locked(struct llmos_model *model);	/* any of them, by anybody */
 
 /* modelfs.c */
 extern struct file_system_type llmos_modelfs_type;
@@ -146,12 +153,18 @@ struct file *llmos_modelfs_open_loader(struct llmos_model *model);
 int llmos_mmap(struct file *file, struct vm_area_struct *vma);
 void llmos_unmap(struct llmos_model *model);
 
+/* A cgroup that has a model open; as long as it has. model->lock. */
+struct llmos_user {
+	struct cgroup *cgroup;
+	unsigned int grants;
+	unsigned int granted;		/* of them, not revoked */
+};
+
 /* One open of a model; file->private_data. Freed when the file is. */
 struct llmos_grant_entry {
-	struct list_head node;		/* model->lock */
 	struct file *file;
 	struct pid *pid;
-	struct cgroup *cgroup;
+	struct llmos_user *user;
 	kuid_t uid;
 	u64 id;
 	u64 opened_ns;
@@ -175,7 +188,7 @@ void llmos_grant_forget_denied(struct llmos_model *model);
 struct cgroup *llmos_current_cgroup(void);	/* with a reference */
 
 /* usage.c: bytes of models that a cgroup and all below it have their part in */
-int llmos_models_of_group(struct cgroup *cgroup, u64 *bytes);
+u64 llmos_models_of_group(struct cgroup *cgroup);
 
 /* groupfs.c */
 int llmos_groupfs_init(void);
@@ -201,6 +214,7 @@ int llmos_signature_check(const u8 *digest, u64 address, u32 size);
 int llmos_evict_init(void);
 void llmos_evict_exit(void);
 u64 llmos_evict_idle(void);			/* the next in order; bytes freed */
+u64 llmos_evict_possible(void);			/* bytes that idle evictable models have */
 int llmos_evict_model(struct llmos_model *model);
 
 /* dmabuf.c */

@@ -107,6 +107,8 @@ static int mmap_check(struct file *file, const struct vm_area_struct *vma)
 
 	if (ret)
 		return ret;
+	if (vma->vm_flags & VM_EXEC)	/* mounts say so too, but not that of dma-bufs */
+		return -EPERM;
 	return (vma->vm_flags & VM_SHARED) && (vma->vm_flags & VM_WRITE) ? -EPERM : 0;
 }
 

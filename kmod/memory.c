@@ -58,13 +58,19 @@ static bool memory_try_charge(s64 bytes)
 	return true;
 }
 
-/* Idle evictable models make room first. */
+/* Would it fit if everything idle went? */
+static bool memory_could_fit(u64 bytes)
+{
+	s64 room = llmos_memory_max() - llmos_memory_current() + llmos_evict_possible();
+
+	return (s64)bytes <= room;
+}
+
+/* Idle evictable models make room, but not for what would not fit even then. */
 int llmos_memory_charge(u64 bytes)
 {
-	if (bytes > llmos_memory_max())
-		return -EDQUOT;
 	while (!memory_try_charge(bytes))
-		if (!llmos_evict_idle())
+		if (!memory_could_fit(bytes) || !llmos_evict_idle())
 			return -EDQUOT;
 	return 0;
 }

@@ -22,6 +22,7 @@
 
 #define WRITERS_CLOSED	(INT_MIN / 2)
 #define MODEL_BYTES_MAX	(1ULL << 46)
+#define MODELS_MAX_DEFAULT	4096	/* walks over all of them hold names_lock, also in reclaim */
 
 #define CREATE_FLAGS	(LLMOS_MODEL_EVICTABLE | LLMOS_CREATE_REPLACE)
 
@@ -30,6 +31,7 @@ DEFINE_SPINLOCK(llmos_names_lock);
 static DEFINE_HASHTABLE(names, 8);
 static DEFINE_XARRAY_ALLOC1(ids);
 static unsigned int names_count;
+static unsigned int models_max = MODELS_MAX_DEFAULT;
 
 /* ---- names ---- */
 
@@ -114,6 +116,16 @@ unsigned int llmos_model_count(void)
 	return READ_ONCE(names_count);
 }
 
+unsigned int llmos_models_max(void)
+{
+	return READ_ONCE(models_max);
+}
+
+void llmos_models_set_max(unsigned int count)
+{
+	WRITE_ONCE(models_max, count);
+}
+
 bool llmos_model_may_control(struct llmos_model *model)
 {
 	return inode_owner_or_capable(&nop_mnt_idmap, &model->inode) || capable(CAP_SYS_ADMIN);
@@ -153,7 +165,7 @@ static void names_release(struct llmos_model *model)
 static int names_may_take(struct llmos_model *model, struct llmos_model *old)
 {
 	if (!old)
-		return 0;
+		return llmos_model_count() < llmos_models_max() ? 0 : -ENOSPC;
 	if (!model->replace)
 		return -EEXIST;
 	return llmos_model_may_control(old) ? 0 : -EPERM;
@@ -318,7 +330,6 @@ static int create_fill_in(struct llmos_model *model, struct llmos_model_create *
 	return llmos_pages_alloc(model, placement, &args->failed_node);
 }
 
-/* The filesystem is pinned by the caller for as long as the model has no file. */
 /* What a policy says to it. */
 static int create_admit(const struct llmos_model_create *args)
 {
@@ -333,6 +344,7 @@ static int create_admit(const struct llmos_model_create *args)
 	return llmos_ask_admit(&ctx);
 }
 
+/* The filesystem is pinned by the caller for as long as the model has no file. */
 struct llmos_model *llmos_model_create(struct llmos_model_create *args)
 {
 	struct llmos_placement placement;
@@ -399,6 +411,14 @@ static void seal_set_state(struct llmos_model *model, u32 state)
 	spin_unlock(&model->lock);
 }
 
+/* What can be said before all of it is hashed; the name is decided at the end. */
+static int seal_may(struct llmos_model *model, const struct llmos_model_seal *args)
+{
+	if (!args->signature_size && llmos_signature_required())
+		return -ENOKEY;
+	return create_name_free(model);
+}
+
 static int seal_content(struct llmos_model *model, const struct llmos_model_seal *args)
 {
 	int ret = llmos_pages_finish(model);
@@ -410,7 +430,7 @@ static int seal_content(struct llmos_model *model, const struct llmos_model_seal
 	if (ret)
 		return ret;
 	if (!args->signature_size)
-		return llmos_signature_required() ? -ENOKEY : 0;
+		return 0;
 	ret = llmos_signature_check(model->digest, args->signature, args->signature_size);
 	if (!ret)
 		model->flags |= LLMOS_MODEL_SIGNED;
@@ -436,7 +456,9 @@ static int seal_run(struct llmos_model *model, const struct llmos_model_seal *ar
 	int ret;
 
 	seal_set_state(model, LLMOS_STATE_SEALING);
-	ret = seal_content(model, args);
+	ret = seal_may(model, args);
+	if (!ret)
+		ret = seal_content(model, args);
 	if (!ret)
 		ret = seal_publish(model);
 	if (ret) {
@@ -464,7 +486,6 @@ int llmos_model_seal(struct llmos_model *model, const struct llmos_model_seal *a
 void llmos_model_stat(struct llmos_model *model, struct llmos_model_stat *stat)
 {
 	struct user_namespace *ns = current_user_ns();
-	struct llmos_grant_entry *grant;
 
 	*stat = (struct llmos_model_stat) {
 		.size = stat->size,
@@ -484,8 +505,7 @@ void llmos_model_stat(struct llmos_model *model, struct llmos_model_stat *stat)
 	stat->resident = model->resident;
 	stat->huge = model->huge;
 	stat->idle_ns = model->users ? 0 : ktime_get_ns() - model->idle_since;
-	list_for_each_entry(grant, &model->grants, node)
-		stat->grants += !grant->revoked;
+	stat->grants = model->granted;
 	spin_unlock(&model->lock);
 
 	if (stat->state >= LLMOS_STATE_SEALED)

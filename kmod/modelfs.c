@@ -294,7 +294,8 @@ static struct inode *super_alloc_inode(struct super_block *sb)
 		return NULL;
 	memset((void *)model + sizeof(model->inode), 0, sizeof(*model) - sizeof(model->inode));
 	spin_lock_init(&model->lock);
-	INIT_LIST_HEAD(&model->grants);
+	xa_init(&model->grants);
+	xa_init(&model->users_of);
 	INIT_LIST_HEAD(&model->denied);
 	INIT_HLIST_NODE(&model->hash);
 	return &model->inode;
@@ -314,6 +315,8 @@ static void super_evict_inode(struct inode *inode)
 		llmos_pages_free(model);
 	}
 	llmos_grant_forget_denied(model);
+	xa_destroy(&model->grants);	/* empty */
+	xa_destroy(&model->users_of);
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
 }

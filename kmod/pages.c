@@ -97,16 +97,37 @@ static unsigned int pages_order(pgoff_t index, pgoff_t end, unsigned int order)
 
 /*
  * The machine keeps 1/64 of its memory: while one task holds the last page,
- * others meet the OOM killer. Idle evictable models make room first.
+ * others meet the OOM killer.
  */
+static s64 pages_wanted(u64 bytes)
+{
+	return (bytes >> PAGE_SHIFT) + totalram_pages() / 64;
+}
+
+/* Would it fit if everything idle went? */
+static bool pages_could_fit(u64 bytes)
+{
+	return si_mem_available() + (s64)(llmos_evict_possible() >> PAGE_SHIFT) >=
+	       pages_wanted(bytes);
+}
+
+/* Idle evictable models make room; asked again and again, so that no more go than must. */
 static bool pages_spare(u64 bytes)
 {
-	long wanted = (bytes >> PAGE_SHIFT) + totalram_pages() / 64;
+	s64 wanted = pages_wanted(bytes);
 
 	while (si_mem_available() < wanted)
 		if (!llmos_evict_idle())
 			return false;
 	return true;
+}
+
+/* The next folio. Asking for room takes longer than a small page does. */
+static struct folio *pages_next(struct pages_cursor *cursor, pgoff_t index, pgoff_t end)
+{
+	if (!(index % HPAGE_PMD_NR) && !pages_spare(HPAGE_PMD_SIZE))
+		return NULL;
+	return cursor_alloc(cursor, pages_order(index, end, cursor->placement->order));
 }
 
 /* On failure the caller drops the inode, and with it what was allocated. */
@@ -119,14 +140,14 @@ int llmos_pages_alloc(struct llmos_model *model, const struct llmos_placement *p
 	int ret;
 
 	cursor_start(&cursor, placement);
-	if (!pages_spare(model->bytes)) {
+	if (!pages_could_fit(model->bytes)) {
 		*failed_node = cursor.node;
 		return -ENOMEM;
 	}
 	while (index < end) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		folio = cursor_alloc(&cursor, pages_order(index, end, placement->order));
+		folio = pages_next(&cursor, index, end);
 		if (!folio) {
 			*failed_node = cursor.node;
 			return -ENOMEM;
@@ -224,4 +245,21 @@ u64 llmos_pages_pinned(struct llmos_model *model)
 		cond_resched();
 	}
 	return pinned;
+}
+
+bool llmos_pages_locked(struct llmos_model *model)
+{
+	struct folio *folio;
+	u64 offset = 0;
+
+	while (offset < model->bytes) {
+		folio = llmos_pages_folio(model, offset);
+		if (!folio)
+			break;
+		if (folio_test_locked(folio))
+			return true;
+		offset = folio_pos(folio) + folio_size(folio);
+		cond_resched();
+	}
+	return false;
 }

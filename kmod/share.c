@@ -23,6 +23,7 @@
 
 /* No entity is further ahead than this: a bound on debts, and on differences. */
 #define VRUNTIME_AHEAD_MAX	(1ULL << 47)
+#define DEBT_LOOK_NS		((u64)NSEC_PER_SEC)
 
 static struct llmos_share *share_of(struct llmos_entity *entity)
 {
@@ -189,10 +190,22 @@ static bool refill_before(struct rb_node *a, const struct rb_node *b)
 	       rb_entry(b, struct llmos_share, throttled)->refill_at_ns;
 }
 
-/* Throttled groups cost the turns of others nothing until they are due. */
+/* How many periods pay for what was used. */
+static u64 share_debt_periods(const struct llmos_share *share)
+{
+	return share->quota_ns ? div64_u64(share->period_used_ns, share->quota_ns) : 0;
+}
+
+/*
+ * Throttled groups cost the turns of others nothing until they have paid; but those
+ * whose limit is lifted, and nobody says so, are looked at every so often.
+ */
 static void throttled_insert(struct llmos_share *share)
 {
-	share->refill_at_ns = share->period_start_ns + share->period_ns;
+	u64 most = share->period_ns ? max(div64_u64(DEBT_LOOK_NS, share->period_ns), 1ULL) : 1;
+
+	share->refill_at_ns = share->period_start_ns +
+		clamp_t(u64, share_debt_periods(share), 1, most) * share->period_ns;
 	rb_add_cached(&share->throttled, &share->lanes->throttled, refill_before);
 }
 
@@ -240,7 +253,7 @@ static void share_unthrottle(struct llmos_share *share, u64 now)
 /* Begins the period that @now is in. What was used beyond the quota stays used. */
 static void share_refill(struct llmos_share *share, u64 now)
 {
-	u64 periods, paid;
+	u64 periods, debt, paid;
 
 	if (READ_ONCE(gd_of(share)->time_quota_us) == U64_MAX) {	/* lifted: no cgroup */
 		share->quota_ns = 0;
@@ -251,10 +264,10 @@ static void share_refill(struct llmos_share *share, u64 now)
 		return;
 	periods = div64_u64(now - share->period_start_ns, share->period_ns);
 	share->period_start_ns += periods * share->period_ns;
+	debt = share_debt_periods(share);
 	if (share->period_used_ns)
-		atomic64_inc(&gd_of(share)->time_periods);
-	paid = periods > div64_u64(share->period_used_ns, share->quota_ns) ?
-	       share->period_used_ns : periods * share->quota_ns;
+		atomic64_add(clamp_t(u64, debt, 1, periods), &gd_of(share)->time_periods);
+	paid = periods > debt ? share->period_used_ns : periods * share->quota_ns;
 	share->period_used_ns -= paid;
 }
 

@@ -9,6 +9,8 @@
 
 #include "llmos.h"
 
+#define MODELS_MAX	1000000
+
 struct kobject *llmos_kobj;
 
 static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
@@ -72,6 +74,22 @@ static ssize_t memory_peak_show(struct kobject *kobj, struct kobj_attribute *att
 	return sysfs_emit(buf, "%llu\n", llmos_memory_peak());
 }
 
+static ssize_t models_max_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", llmos_models_max());
+}
+
+static ssize_t models_max_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
+				size_t size)
+{
+	unsigned int count;
+
+	if (kstrtouint(buf, 10, &count) || count > MODELS_MAX)
+		return -EINVAL;
+	llmos_models_set_max(count);
+	return size;
+}
+
 static struct kobj_attribute version_attr = __ATTR_RO(version);
 static struct kobj_attribute memory_max_attr =
 	__ATTR(memory.max, 0644, memory_max_show, memory_max_store);
@@ -83,11 +101,15 @@ static struct kobj_attribute memory_current_attr = {
 static struct kobj_attribute memory_peak_attr =
 	__ATTR(memory.peak, 0444, memory_peak_show, NULL);
 
+static struct kobj_attribute models_max_attr =
+	__ATTR(models.max, 0644, models_max_show, models_max_store);
+
 static const struct attribute *llmos_attrs[] = {
 	&version_attr.attr,
 	&memory_max_attr.attr,
 	&memory_current_attr.attr,
 	&memory_peak_attr.attr,
+	&models_max_attr.attr,
 	NULL,
 };
 

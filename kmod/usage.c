@@ -6,76 +6,33 @@
  */
 #include <linux/cgroup.h>
 #include <linux/math64.h>
-#include <linux/mm.h>
-#include <linux/sort.h>
+#include <linux/sched.h>
 
 #include "llmos.h"
 
-/* A cgroup that has the model open; only compared, its reference is the grant's. */
-struct user {
-	const struct cgroup *cgroup;
-	bool inside;
-};
+#define WALK_CHUNK	1024
 
-static int user_compare(const void *a, const void *b)
-{
-	const struct user *x = a, *y = b;
-
-	return x->cgroup < y->cgroup ? -1 : x->cgroup > y->cgroup;
-}
-
-/* One for each grant, at most @count; returns how many there are. */
-static size_t users_collect(struct llmos_model *model, struct cgroup *cgroup, struct user *users,
-			    size_t count)
-{
-	struct llmos_grant_entry *grant;
-	size_t n = 0;
-
-	spin_lock(&model->lock);
-	list_for_each_entry(grant, &model->grants, node) {
-		if (grant->revoked)
-			continue;
-		if (n < count)
-			users[n] = (struct user) {
-				.cgroup = grant->cgroup,
-				.inside = cgroup_is_descendant(grant->cgroup, cgroup),
-			};
-		n++;
-	}
-	spin_unlock(&model->lock);
-	return n;
-}
-
-static u64 users_part(struct user *users, size_t count, u64 bytes)
+static u64 model_part(struct llmos_model *model, struct cgroup *cgroup)
 {
 	u64 all = 0, inside = 0;
-	size_t i;
+	struct llmos_user *user;
+	unsigned long id, from = 0;
+	unsigned int visited;
 
-	sort(users, count, sizeof(*users), user_compare, NULL);
-	for (i = 0; i < count; i++) {
-		if (i && users[i].cgroup == users[i - 1].cgroup)
-			continue;
-		all++;
-		inside += users[i].inside;
-	}
-	return all ? mul_u64_u64_div_u64(bytes, inside, all) : 0;
-}
-
-/* Opens that come between the two walks are left out. */
-static int model_part(struct llmos_model *model, struct cgroup *cgroup, u64 *bytes)
-{
-	size_t count = users_collect(model, cgroup, NULL, 0);
-	struct user *users;
-
-	if (!count)
-		return 0;
-	users = kvmalloc_array(count, sizeof(*users), GFP_KERNEL);
-	if (!users)
-		return -ENOMEM;
-	count = min(count, users_collect(model, cgroup, users, count));
-	*bytes += users_part(users, count, READ_ONCE(model->resident));
-	kvfree(users);
-	return 0;
+	do {
+		visited = 0;
+		spin_lock(&model->lock);
+		xa_for_each_start(&model->users_of, id, user, from) {
+			all += !!user->granted;
+			inside += user->granted && cgroup_is_descendant(user->cgroup, cgroup);
+			from = id + 1;
+			if (++visited == WALK_CHUNK)
+				break;
+		}
+		spin_unlock(&model->lock);
+		cond_resched();
+	} while (visited == WALK_CHUNK);
+	return all ? mul_u64_u64_div_u64(READ_ONCE(model->resident), inside, all) : 0;
 }
 
 static struct llmos_model *model_next(u32 *id)
@@ -90,16 +47,15 @@ static struct llmos_model *model_next(u32 *id)
 	return model;
 }
 
-int llmos_models_of_group(struct cgroup *cgroup, u64 *bytes)
+u64 llmos_models_of_group(struct cgroup *cgroup)
 {
 	struct llmos_model *model;
-	int ret = 0;
+	u64 bytes = 0;
 	u32 id;
 
-	*bytes = 0;
-	for (id = 1; !ret && (model = model_next(&id)); id++) {
-		ret = model_part(model, cgroup, bytes);
+	for (id = 1; (model = model_next(&id)); id++) {
+		bytes += model_part(model, cgroup);
 		llmos_model_put(model);
 	}
-	return ret;
+	return bytes;
 }

@@ -37,6 +37,8 @@ TEST_F(DmaBuf, IsMappedReadOnlyAndHasTheSizeOfWholePages) {
   EXPECT_NE(errno_of([&] { return mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, buffer, 0); }), 0);
   EXPECT_NE(errno_of([&] { return mmap(nullptr, whole_pages + page, PROT_READ, MAP_SHARED, buffer, 0); }), 0);
   EXPECT_ERRNO(EACCES, mprotect(map.data(), page, PROT_READ | PROT_WRITE));
+  EXPECT_ERRNO(EACCES, mprotect(map.data(), page, PROT_READ | PROT_EXEC));
+  EXPECT_ERRNO(EPERM, mmap(nullptr, page, PROT_READ | PROT_EXEC, MAP_SHARED, buffer, 0));
   EXPECT_NE(vm_flags(map.data()).find(" dd"), std::string::npos);
 }
 

@@ -137,6 +137,20 @@ TEST_F(Evict, ModelsInUseAndThoseNotEvictableStay) {
   EXPECT_EQ(pattern_differs_in(used, 4 * MiB), std::nullopt);
 }
 
+// Nobody loses a model to one that would not fit even then.
+TEST_F(Evict, WhatCannotFitTakesNothing) {
+  {
+    const ThreeFit room;
+    make_model("kept", 4 * MiB);
+    make_evictable("idle", 4 * MiB);
+    EXPECT_ERRNO(EDQUOT, model_create("large", read_number(memory_max_file) - 4 * MiB + 1));
+    EXPECT_EQ(survivors(), (Names{"idle", "kept"}));
+  }
+  const Setting limit(memory_max_file, "max");
+  EXPECT_ERRNO(ENOMEM, model_create("larger", 2 * meminfo("MemTotal")));
+  EXPECT_EQ(survivors(), (Names{"idle", "kept"}));
+}
+
 TEST_F(Evict, AsManyGoAsNeeded) {
   const ThreeFit room;
   for (const char* name : {"a", "b", "c"}) make_evictable(name, 4 * MiB);

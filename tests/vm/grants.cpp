@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Who has a model open: one grant for each open, told with its process, user, cgroup, time and mapped bytes.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include <cstring>
+#include <memory>
 
 #include "guest.hpp"
 #include "process.hpp"
@@ -72,6 +74,43 @@ TEST_F(Grants, OneForEachOpenAndTheirNumbersAscend) {
   for (size_t i = 1; i < grants.size(); i++) EXPECT_GT(grants[i].id, grants[i - 1].id);
   fds.erase(fds.begin() + 3);
   EXPECT_EQ(grants_of("model").size(), 9u);
+}
+
+// More than the module visits in one go.
+TEST_F(Grants, ThousandsAreListedSharedAndRevoked) {
+  constexpr size_t opens = 2500;
+  const Cgroup one("llmos-one"), other("llmos-other");
+  make_model("model", huge_page);
+  std::vector<std::unique_ptr<Child>> children;
+  while (children.size() < 2)
+    children.push_back(std::make_unique<Child>(alice, [&](Child::Parent& parent) {
+      parent.wait();
+      std::vector<Fd> fds;
+      rlimit files;
+      ASSERT_OK(getrlimit(RLIMIT_NOFILE, &files));
+      files.rlim_cur = files.rlim_max;
+      ASSERT_OK(setrlimit(RLIMIT_NOFILE, &files));
+      for (size_t i = 0; i < opens; i++) fds.push_back(open_model("model"));
+      parent.tell();
+      parent.wait();
+      char byte;
+      for (const Fd& fd : fds) ASSERT_ERRNO(ESTALE, pread(fd, &byte, 1, 0));
+    }));
+  must_write(one.path() + "/cgroup.procs", std::to_string(children[0]->pid()));
+  must_write(other.path() + "/cgroup.procs", std::to_string(children[1]->pid()));
+  for (auto& child : children) child->tell(), child->wait();
+
+  const auto grants = grants_of("model");
+  ASSERT_EQ(grants.size(), 2 * opens);
+  for (size_t i = 1; i < grants.size(); i++) ASSERT_GT(grants[i].id, grants[i - 1].id);
+  EXPECT_EQ(stat_of("model").grants, 2 * opens);
+  EXPECT_EQ(revoke("model", LLMOS_SUBJECT_CGROUP, one.open(), LLMOS_REVOKE_KEEP_ACCESS), opens);
+  EXPECT_EQ(stat_of("model").grants, opens);
+  EXPECT_EQ(revoke("model", LLMOS_SUBJECT_UID, alice.uid), opens);
+  EXPECT_EQ(stat_of("model").grants, 0u);
+  EXPECT_EQ(grants_of("model").size(), 2 * opens) << "until they are closed";
+  for (auto& child : children) child->tell(), child->join();
+  EXPECT_TRUE(grants_of("model").empty());
 }
 
 TEST_F(Grants, MappedBytesFollowTheMappings) {

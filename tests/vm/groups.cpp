@@ -337,6 +337,36 @@ TEST_F(Groups, DirectorysDescriptorGivesNoRights) {
   EXPECT_EQ(bytes_of(control(own, "memory.max"), "sim0"), MiB);
 }
 
+// Directories of cgroup v1 have numbers of their own, and the same ones.
+TEST_F(Groups, RemovalOfACgroupOfV1IsNoneOfTheirs) {
+  const SimulatedDevice device("sim0");
+  const Cgroup outer("llmos-outer");
+  std::vector<std::unique_ptr<Cgroup>> groups;
+  std::set<uint64_t> ids;
+  for (int i = 0; i < 16; i++) {  // here and there, where they have more and fewer files, which are numbered too
+    groups.push_back(
+        std::make_unique<Cgroup>("llmos-v2-" + std::to_string(i), i % 2 ? outer.path() : "/sys/fs/cgroup"));
+    must_write(control(*groups.back(), "memory.max"), "sim0 1M");
+    ids.insert(groups.back()->id());
+  }
+  in_child([&] {
+    private_mounts();
+    mkdir("/tmp/v1", 0755);
+    if (mount("none", "/tmp/v1", "cgroup", 0, "none,name=llmos-test")) throw_errno("cgroup v1");
+    int same = 0;
+    struct stat stat = {};
+    while (stat.st_ino <= *ids.rbegin()) {
+      ASSERT_OK(mkdir("/tmp/v1/group", 0755));
+      ASSERT_OK(::stat("/tmp/v1/group", &stat));
+      ASSERT_OK(rmdir("/tmp/v1/group"));
+      same += ids.contains(stat.st_ino);
+    }
+    EXPECT_GT(same, 0) << "nothing was tried";
+    EXPECT_OK(umount("/tmp/v1"));
+  });
+  for (const auto& group : groups) EXPECT_EQ(bytes_of(control(*group, "memory.max"), "sim0"), MiB);
+}
+
 TEST_F(Groups, MountWantsACgroup2) {
   in_child([] {
     private_mounts();

@@ -71,6 +71,9 @@ testing::AssertionResult same_error(const char*, const char* call, int expected,
 #define EXPECT_ERRNO(expected, ...) \
   EXPECT_PRED_FORMAT2(::llmos::guest::same_error, expected, ::llmos::guest::errno_of([&] { return __VA_ARGS__; }))
 #define EXPECT_OK(...) EXPECT_ERRNO(0, __VA_ARGS__)
+#define ASSERT_ERRNO(expected, ...) \
+  ASSERT_PRED_FORMAT2(::llmos::guest::same_error, expected, ::llmos::guest::errno_of([&] { return __VA_ARGS__; }))
+#define ASSERT_OK(...) ASSERT_ERRNO(0, __VA_ARGS__)
 
 // ---- the ABI ----
 

@@ -16,10 +16,6 @@
 
 namespace llmos::guest {
 
-#define ASSERT_ERRNO(expected, ...) \
-  ASSERT_PRED_FORMAT2(::llmos::guest::same_error, expected, ::llmos::guest::errno_of([&] { return __VA_ARGS__; }))
-#define ASSERT_OK(...) ASSERT_ERRNO(0, __VA_ARGS__)
-
 inline constexpr uint64_t us = 1000, ms = 1000 * us, second = 1000 * ms;
 inline const std::string lanes_dir = "/sys/fs/llmos/lanes/", hooks_dir = "/sys/fs/llmos/hooks/";
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Lanes take turns: how they wait, and what ends a wait or a turn. lane_order.cpp: who is next.
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -503,6 +504,54 @@ TEST_F(LaneEnd, ADeviceThatComesAndGoesUnderLoadLosesNothing) {
   EXPECT_OK(first.try_acquire());
   EXPECT_OK(second.try_acquire());
   EXPECT_ERRNO(EAGAIN, third.try_acquire());
+}
+
+TEST_F(Lanes, TheLastEighthIsForAdministrators) {
+  const TestDevice test;
+  ASSERT_EQ(read_number(lanes_dir + "current"), 0u);
+  const Setting most(lanes_dir + "max", "80");
+  const auto as_many_as_may_be = [] {
+    std::vector<Fd> lanes;
+    while (lanes.empty() || lanes.back() >= 0) lanes.emplace_back(lane_create("test"));
+    EXPECT_EQ(errno, ENOSPC) << error_name(errno);
+    lanes.pop_back();
+    return lanes;
+  };
+  Child user(bob, [&](Child::Parent& parent) {
+    const auto lanes = as_many_as_may_be();
+    EXPECT_EQ(lanes.size(), 70u);
+    parent.tell();
+    parent.wait();
+  });
+  user.wait();
+  EXPECT_EQ(as_many_as_may_be().size(), 10u);
+  user.tell();
+  user.join();
+}
+
+// Frozen, stopped or traced for a moment, a thread is told so: what it reported cannot be reported again.
+TEST_F(Lanes, YieldThatIsInterruptedSaysSo) {
+  const TestDevice test;
+  const Lane other(test);
+  Child child([&](Child::Parent& parent) {
+    const Lane lane(test);
+    ASSERT_OK(lane.acquire());
+    parent.tell();
+    parent.wait();
+    EXPECT_ERRNO(EINTR, lane.yield(10 * second));
+    EXPECT_GE(lane.stat().used_ns, 10 * second);
+    EXPECT_EQ(lane.state(), uint32_t{LLMOS_LANE_IDLE});
+    parent.tell();
+  });
+  child.wait();
+  EXPECT_ERRNO(EAGAIN, other.try_acquire());
+  child.tell();
+  ASSERT_TRUE(eventually([&] { return other.state() == LLMOS_LANE_HOLDING; }));
+  ASSERT_OK(kill(child.pid(), SIGSTOP));
+  usleep(100000);
+  ASSERT_OK(kill(child.pid(), SIGCONT));
+  child.wait();
+  child.join();
 }
 
 TEST_F(Lanes, AHundredThousandLanes) {

@@ -53,6 +53,22 @@ TEST_F(Limits, AboveItIsRefusedAndNothingIsTaken) {
   EXPECT_ERRNO(EDQUOT, model_create("third", 1));
 }
 
+TEST_F(Limits, OfTheNumberOfModels) {
+  const std::string file = "/sys/fs/llmos/models.max";
+  EXPECT_EQ(read_number(file), 4096u);
+  const Fd early = create("early", page);
+  const Setting limit(file, std::to_string(query().models + 1));
+  make_model("first", page);
+  EXPECT_ERRNO(ENOSPC, model_create("second", page));
+  EXPECT_ERRNO(ENOSPC, model_seal(early)) << "not even when it was begun before";
+  make_model("first", page, {.seed = 1, .flags = LLMOS_CREATE_REPLACE});  // makes no more of them
+  must_write(file, std::to_string(query().models + 1));
+  EXPECT_OK(model_seal(early));
+  for (const char* bad : {"-1", "x", "1000001"}) EXPECT_ERRNO(EINVAL, write_file(file, bad)) << bad;
+  EXPECT_ERRNO_AS(alice, EACCES, write_file(file, "1"));
+  EXPECT_OK(model_remove("early"));
+}
+
 TEST_F(Limits, LoweredBelowWhatIsInUseTakesNothingAway) {
   make_model("model", 8 * MiB);
   const Setting limit(memory_max_file, "4M");

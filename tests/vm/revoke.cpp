@@ -217,6 +217,27 @@ TEST_F(Revoke, ReadersInALoopAreStopped) {
   EXPECT_EQ(stopped, 3);
 }
 
+// Who can never open again leaves the deny list when it is full; while it is, nobody keeps what is revoked.
+TEST_F(Revoke, FullDenyListForgetsTheDeadAndStillRevokes) {
+  make_model("model", page);
+  constexpr int most = 1024;
+  for (int i = 0; i < most + 2; i++) {
+    const Cgroup group("llmos-gone");
+    ASSERT_EQ(revoke("model", LLMOS_SUBJECT_CGROUP, group.open()), 0u) << i;
+  }
+  for (int i = 1; i < most - 2; i++) ASSERT_EQ(revoke("model", LLMOS_SUBJECT_UID, 100000 + i), 0u) << i;
+  int refused = 0;
+  for (int i = 0; i < 4; i++) refused += model_revoke("model", LLMOS_SUBJECT_UID, 200000 + i) < 0 && errno == ENOSPC;
+  ASSERT_GT(refused, 0);
+  const Fd held = open_model("model");
+  llmos_model_revoke result;
+  EXPECT_ERRNO(ENOSPC, model_revoke("model", LLMOS_SUBJECT_PID, getpid(), 0, &result));
+  EXPECT_EQ(result.revoked, 1u);
+  char byte;
+  EXPECT_ERRNO(ESTALE, pread(held, &byte, 1, 0));
+  EXPECT_OK(close(open_model("model").release())) << "not denied";
+}
+
 TEST_F(Revoke, SubjectsThatMakeNoSenseAreRefused) {
   make_model("model", page);
   EXPECT_ERRNO(EINVAL, model_revoke("model", 0, 0));

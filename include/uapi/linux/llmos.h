@@ -357,7 +357,8 @@ struct llmos_model_set {
  * inherited or passed on shares it. When the call returns, no process can read
  * through a revoked grant (a read already under way may finish), and the
  * subject is on the model's deny list: its opens fail with EACCES until it is
- * allowed again. ESRCH: no such process. ENOSPC: the deny list is full.
+ * allowed again. ESRCH: no such process. ENOSPC: the deny list is full:
+ * what was open is revoked (out fields are set), but can be opened again.
  */
 struct llmos_model_revoke {
 	__u32 size;
