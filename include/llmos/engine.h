@@ -67,7 +67,7 @@ typedef struct llmos_engine_options {
 typedef struct llmos_engine_info {
 	size_t size;
 	char architecture[32];
-	char device[64];	/* for example "CPU, avx512, 2 threads" */
+	char device[128];	/* for example "CPU, avx512, 2 threads"; what does not fit is cut off */
 	uint64_t layers;
 	uint64_t width;		/* of the hidden states, and so of embeddings */
 	uint64_t vocabulary;	/* tokens */

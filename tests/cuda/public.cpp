@@ -26,6 +26,13 @@ TEST_F(CudaPublic, EngineOnACudaDeviceWritesWhatTheCpuWrites) {
   EXPECT_EQ(write("cuda:0"), write("cpu"));
 }
 
+TEST_F(CudaPublic, LongNameOfADeviceIsWhole) {
+  const std::string name = "NVIDIA RTX PRO 6000 Blackwell Data Center Edition MIG 1g.24gb of a long name";
+  fake_cuda::reset({.name = name});
+  const llmos::Model model = llmos::Store::memory().load(llmos::test::data_path("models/stories260K-F32.gguf"));
+  EXPECT_EQ(llmos::Engine(model, {.device = "cuda:0", .context = 64}).info().device, "CUDA, " + name);
+}
+
 // What is about CUDA devices: on the CPU all layers run, on weights that lie where they lie.
 TEST(CpuPublic, OptionsOfDevicesAreRefusedOrTrueAnyway) {
   LLMOS_NEED_DATA("models/stories260K-F32.gguf");
