@@ -142,6 +142,32 @@ TEST_P(CudaFaults, TokensOfAStepThatFailedDoNotCountAndTheStepCanBeRepeated) {
   EXPECT_EQ(text, expected_);
 }
 
+// A prompt, or the step after it, which is recorded: what was sent or launched before the failure does no harm.
+TEST_P(CudaFaults, StepCanBeRepeatedWhicheverOfItsCallsFailed) {
+  for (const size_t read : {0, 1}) {
+    size_t failed = 0;
+    for (size_t nth = 1;; nth++) {
+      fake_cuda::reset();
+      Session session(open());
+      session.start(prompt(), test::greedy(tokens + 1));
+      std::string text;
+      for (size_t i = 0; i < read; i++) text += session.next()->text;
+      fake_cuda::take_calls();
+      fake_cuda::fault(nth, out_of_memory);
+      try {
+        text += session.next()->text;
+      } catch (const Failure&) {
+        failed++;
+      }
+      if (!fake_cuda::fault_happened()) break;
+      const std::string call = fake_cuda::take_calls()[nth - 1];
+      while (const auto token = session.next()) text += token->text;
+      EXPECT_EQ(text, expected_) << "call " << nth << ", " << call << ", after " << read;
+    }
+    EXPECT_GT(failed, 10u);
+  }
+}
+
 TEST_P(CudaFaults, LostContextEndsEveryEngineOnItAndSaysWhatToDo) {
   {
     const auto one = open(), two = open();
