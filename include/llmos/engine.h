@@ -37,14 +37,16 @@ typedef struct llmos_session llmos_session;
 #define LLMOS_ENGINE_NO_CUBLAS	(1U << 2)
 
 /* Of a CUDA device: layers that run there, the model's last ones; those before them
- * run on the host, where `threads` and `kernels` are about them. */
+ * run on the host, where `threads` and `kernels` are about them. The device "cpu" runs
+ * all layers: a number is EINVAL with it, and LLMOS_LAYERS_AUTO means all. */
 #define LLMOS_LAYERS_ALL	0
 #define LLMOS_LAYERS_AUTO	(-1)	/* as many as it has free memory for, cache and activations included */
 
 #define LLMOS_WEIGHTS_STAGED	0	/* copied to the device */
 /* Used where the model lies, over the bus, as far as a device's kernels can: F32, F16 and
  * BF16 with rows of whole 16 bytes; other weights are copied. For devices that share the
- * host's memory, and models that do not fit. ENOTSUP where the device cannot. */
+ * host's memory, and models that do not fit. ENOTSUP where the device cannot. The CPU
+ * uses weights where they lie, whichever of the two is asked for. */
 #define LLMOS_WEIGHTS_IN_PLACE	1
 
 /* Zero everything, set size to sizeof() and then what is to differ. */
@@ -65,7 +67,7 @@ typedef struct llmos_engine_options {
 typedef struct llmos_engine_info {
 	size_t size;
 	char architecture[32];
-	char device[64];	/* for example "CPU, avx512, 2 threads" */
+	char device[128];	/* for example "CPU, avx512, 2 threads"; what does not fit is cut off */
 	uint64_t layers;
 	uint64_t width;		/* of the hidden states, and so of embeddings */
 	uint64_t vocabulary;	/* tokens */

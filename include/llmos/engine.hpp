@@ -35,7 +35,7 @@ struct EngineOptions {
   bool device_share = false;          // take turns with other engines on this device; needs the kernel module
   std::string kernels = {};           // of the CPU: "portable", "avx2", "avx512", "amx"; empty: the best it has
   int device_layers = all_layers;     // of a CUDA device: layers that run there, the last ones, or auto_layers
-  Weights weights = Weights::staged;  // of a CUDA device
+  Weights weights = Weights::staged;  // of a CUDA device; the CPU always uses them in place
   bool cublas = true;                 // on CUDA devices: NVIDIA's cuBLASLt for prompts, where it is installed
 };
 

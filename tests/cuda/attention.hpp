@@ -5,22 +5,10 @@
 #include <algorithm>
 #include <string>
 
+#include "cuda/exact_attention.hpp"
 #include "cuda/operations.hpp"
 
 namespace llmos::test {
-
-struct AttentionCase {
-  size_t heads, kv_heads, head_size;
-  size_t window = SIZE_MAX;
-  float soft_cap = 0;
-  core::CacheType type = core::CacheType::f16;
-  float query_size = 2;
-};
-
-// A sequence: its positions, and how many of them, the last, are in the batch that attends.
-struct Stretch {
-  size_t positions, tokens;
-};
 
 class CudaAttention : public Operations {
  protected:
@@ -38,14 +26,13 @@ class CudaAttention : public Operations {
     for (const Stream& stream : streams) query.insert(query.end(), stream.query.begin(), stream.query.end());
     const size_t width = c.heads * c.head_size, rows = query.size() / width;
     const auto in = put(rows, width, query), out = put(rows, width);
-    const float scale = 2 / c.query_size / std::sqrt(static_cast<float>(c.head_size));
     backend->synchronize();
     fake_cuda::take_launches();
-    backend->attend(layout, 1, runs, {c.heads, scale, c.soft_cap, c.window}, in.matrix, out.matrix);
+    backend->attend(layout, 1, runs, {c.heads, c.scale(), c.soft_cap, c.window}, in.matrix, out.matrix);
     const Floats found = out.read();
     const std::vector<std::string> launches = fake_cuda::take_launches();
     for (size_t s = 0; s < streams.size(); s++) {
-      compare(c, streams[s], scale, found.data() + runs[s].first_row * width, bound, s);
+      compare(c, streams[s], found.data() + runs[s].first_row * width, bound, s);
       if (HasFatalFailure()) break;
     }
     return launches;
@@ -106,38 +93,17 @@ class CudaAttention : public Operations {
     return runs;
   }
 
-  static void compare(const AttentionCase& c, const Stream& stream, float scale, const float* found, double bound,
-                      size_t sequence) {
+  static void compare(const AttentionCase& c, const Stream& stream, const float* found, double bound, size_t sequence) {
     for (size_t t = 0; t < stream.stretch.tokens; t++)
       for (size_t h = 0; h < c.heads; h++) {
-        const std::vector<double> expected = exact(c, stream, t, h, scale);
+        const std::vector<double> expected =
+            exact_attention(c, stream.stretch, stream.keys, stream.values, stream.query, t, h);
         for (size_t d = 0; d < c.head_size; d++)
           ASSERT_NEAR(found[(t * c.heads + h) * c.head_size + d], expected[d], bound)
               << "positions " << stream.stretch.positions << " tokens " << stream.stretch.tokens << " heads " << c.heads
               << "/" << c.kv_heads << " size " << c.head_size << " window " << c.window << " cap " << c.soft_cap
               << " type " << static_cast<int>(c.type) << ": sequence " << sequence << " token " << t << " head " << h;
       }
-  }
-
-  static std::vector<double> exact(const AttentionCase& c, const Stream& stream, size_t token, size_t head,
-                                   double scale) {
-    const size_t width = c.kv_heads * c.head_size, kv = head / (c.heads / c.kv_heads) * c.head_size;
-    const size_t position = stream.stretch.positions - stream.stretch.tokens + token;
-    const size_t first = position + 1 > c.window ? position + 1 - c.window : 0;
-    std::vector<double> out(c.head_size);
-    double sum = 0;
-    for (size_t p = first; p <= position; p++) {
-      double score = 0;
-      for (size_t d = 0; d < c.head_size; d++)
-        score += double{stream.query[(token * c.heads + head) * c.head_size + d]} * stream.keys[p * width + kv + d];
-      score *= scale;
-      if (c.soft_cap > 0) score = c.soft_cap * std::tanh(score / c.soft_cap);
-      const double weight = std::exp(score);
-      sum += weight;
-      for (size_t d = 0; d < c.head_size; d++) out[d] += weight * stream.values[p * width + kv + d];
-    }
-    for (double& value : out) value /= sum;
-    return out;
   }
 };
 

@@ -2,29 +2,14 @@
 // Our declarations of cuBLASLt's interface against its own, where its header is installed. Compiled, never run.
 #include <cublasLt.h>
 
-#include <type_traits>
-
 #include "cuda/cublas_lt_api.hpp"
+#include "cuda/same_call.hpp"
 
 namespace lt = llmos::cuda::lt;
 
-// The same number of parameters, each of the same size and kind.
-template <typename A, typename B>
-constexpr bool alike = sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B> &&
-                       (std::is_enum_v<A> ? std::is_integral_v<B> : std::is_integral_v<A> == std::is_integral_v<B>);
-
-template <typename Theirs, typename Ours>
-struct Same : std::false_type {};
-template <typename... A, typename... B>
-requires(sizeof...(A) == sizeof...(B)) struct Same<cublasStatus_t(A...), int(B...)>
-    : std::bool_constant<(alike<A, B> && ...)> {
-};
-
 namespace llmos::cuda::lt {
-#define CHECK_CALL(name, symbol, parameters) \
-  static_assert(Same<std::remove_pointer_t<decltype(&symbol)>, int parameters>::value, #symbol);
 LLMOS_CUBLAS_LT_CALLS(CHECK_CALL)
-}  // namespace llmos::cuda::lt
+}
 
 static_assert(sizeof(lt::Algorithm) == sizeof(cublasLtMatmulAlgo_t));
 static_assert(sizeof(lt::Proposal) == sizeof(cublasLtMatmulHeuristicResult_t));

@@ -2,27 +2,11 @@
 // Our declarations of the driver's interface against CUDA's own, where a toolkit is installed. Compiled, never run.
 #include <cuda.h>
 
-#include <type_traits>
-
 #include "cuda/driver_api.hpp"
+#include "cuda/same_call.hpp"
 
 namespace ours = llmos::cuda;
 
-// The same number of parameters, each of the same size and kind.
-template <typename A, typename B>
-constexpr bool alike = sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B> &&
-                       (std::is_enum_v<A> ? std::is_integral_v<B> : std::is_integral_v<A> == std::is_integral_v<B>);
-
-template <typename Theirs, typename Ours>
-struct Same : std::false_type {};
-template <typename... A, typename... B>
-struct Same<CUresult(A...), int(B...)> : std::bool_constant<sizeof...(A) == sizeof...(B)> {
-  static constexpr bool parameters = (alike<A, B> && ...);
-};
-
-#define CHECK_CALL(name, symbol, parameters_)                                                  \
-  static_assert(Same<std::remove_pointer_t<decltype(&symbol)>, int parameters_>::value);      \
-  static_assert(Same<std::remove_pointer_t<decltype(&symbol)>, int parameters_>::parameters, #symbol);
 namespace llmos::cuda {
 LLMOS_DRIVER_CALLS(CHECK_CALL)
 }

@@ -16,7 +16,6 @@ namespace {
 using namespace cuda;
 using test::on_cuda;
 
-constexpr char prompt[] = "w1";
 constexpr size_t tokens = 2;
 
 // Calls that end something, or wait or make current for that: teardown goes on when one of them fails.
@@ -32,30 +31,38 @@ bool records(const std::string& function) {
          function == "cuGraphInstantiateWithFlags";
 }
 
-// A whole model on the device, and a layer of two with its weights in place.
-enum class Placed { whole, split };
+// A whole model on the device; a layer of two with its weights in place; and a layer that reads a prompt by tensor
+// cores.
+enum class Case { whole, split, prompt };
 
-class CudaFaults : public test::Simulated, public testing::WithParamInterface<Placed> {
+class CudaFaults : public test::Simulated, public testing::WithParamInterface<Case> {
  protected:
   void SetUp() override {
     Simulated::SetUp();
-    file_.emplace(test::small_model(2, 4).bytes());
+    const bool prompt = GetParam() == Case::prompt;
+    file_.emplace(
+        test::small_model(2, 4, 1, {.layers = prompt ? 1u : 2u, .type = prompt ? TensorType::f16 : TensorType::f32})
+            .bytes());
     run();  // starts the driver, once in a process: its own faults are in driver.cpp
     fake_cuda::reset();
     expected_ = run();
     calls_ = fake_cuda::take_calls();
     operations_ = fake_cuda::operations();
     ASSERT_EQ(fake_cuda::left_behind(), 0u);
+    const std::vector<std::string> launches = fake_cuda::take_launches();
+    for (const char* kernel : {"llmos_halve", "llmos_multiply_tiles_f16", "llmos_flash_f16_64"})
+      ASSERT_EQ(std::ranges::count(launches, kernel) > 0, prompt) << kernel;
   }
 
   std::shared_ptr<Engine> open() { return file_->open(small()); }
   // Load, prefill, a recorded step, one that repeats it, teardown.
-  std::string run() { return test::write(open(), prompt, tokens + 1); }
+  std::string run() { return test::write(open(), prompt(), tokens + 1); }
+  static const char* prompt() { return GetParam() == Case::prompt ? "a prompt of 20 bytes" : "w1"; }
   static EngineOptions small() {
     EngineOptions options = on_cuda(64);
-    options.batch_tokens = 2;
+    options.batch_tokens = GetParam() == Case::prompt ? 32 : 2;
     options.cache_bytes = 1 << 16;
-    if (GetParam() == Placed::whole) return options;
+    if (GetParam() != Case::split) return options;
     options.device_layers = 1;
     options.backend.threads = 1;
     options.backend.weights_in_place = true;
@@ -102,8 +109,9 @@ class CudaFaults : public test::Simulated, public testing::WithParamInterface<Pl
   size_t operations_ = 0, failures_ = 0;
 };
 
-INSTANTIATE_TEST_SUITE_P(Both, CudaFaults, testing::Values(Placed::whole, Placed::split),
-                         [](const auto& info) { return info.param == Placed::whole ? "whole" : "split"; });
+INSTANTIATE_TEST_SUITE_P(Of, CudaFaults, testing::Values(Case::whole, Case::split, Case::prompt), [](const auto& info) {
+  return info.param == Case::whole ? "whole" : info.param == Case::split ? "split" : "prompt";
+});
 
 TEST_P(CudaFaults, NoMemoryInAnyCallIsAnErrorAndLeavesNothing) { fail_every_call(out_of_memory, {ENOMEM, EIO}, true); }
 
@@ -125,7 +133,7 @@ TEST_P(CudaFaults, OperationThatFailsOnTheDeviceIsToldByWhoWaits) {
 
 TEST_P(CudaFaults, TokensOfAStepThatFailedDoNotCountAndTheStepCanBeRepeated) {
   Session session(open());
-  session.start(prompt, test::greedy(tokens + 1));
+  session.start(prompt(), test::greedy(tokens + 1));
   fake_cuda::fault(1, launch_out_of_resources, "cuLaunchKernel");
   EXPECT_FAILURE(EIO, "LAUNCH_OUT_OF_RESOURCES", session.next());
   EXPECT_EQ(session.position(), 0u);
@@ -134,13 +142,39 @@ TEST_P(CudaFaults, TokensOfAStepThatFailedDoNotCountAndTheStepCanBeRepeated) {
   EXPECT_EQ(text, expected_);
 }
 
+// A prompt, or the step after it, which is recorded: what was sent or launched before the failure does no harm.
+TEST_P(CudaFaults, StepCanBeRepeatedWhicheverOfItsCallsFailed) {
+  for (const size_t read : {0, 1}) {
+    size_t failed = 0;
+    for (size_t nth = 1;; nth++) {
+      fake_cuda::reset();
+      Session session(open());
+      session.start(prompt(), test::greedy(tokens + 1));
+      std::string text;
+      for (size_t i = 0; i < read; i++) text += session.next()->text;
+      fake_cuda::take_calls();
+      fake_cuda::fault(nth, out_of_memory);
+      try {
+        text += session.next()->text;
+      } catch (const Failure&) {
+        failed++;
+      }
+      if (!fake_cuda::fault_happened()) break;
+      const std::string call = fake_cuda::take_calls()[nth - 1];
+      while (const auto token = session.next()) text += token->text;
+      EXPECT_EQ(text, expected_) << "call " << nth << ", " << call << ", after " << read;
+    }
+    EXPECT_GT(failed, 10u);
+  }
+}
+
 TEST_P(CudaFaults, LostContextEndsEveryEngineOnItAndSaysWhatToDo) {
   {
     const auto one = open(), two = open();
     fake_cuda::fault_later(1, illegal_address);
-    EXPECT_FAILURE(EIO, "open another", test::write(one, prompt, 1));
-    EXPECT_FAILURE(EIO, "ILLEGAL_ADDRESS", test::write(one, prompt, 1));
-    EXPECT_FAILURE(EIO, "ILLEGAL_ADDRESS", test::write(two, prompt, 1));
+    EXPECT_FAILURE(EIO, "open another", test::write(one, prompt(), 1));
+    EXPECT_FAILURE(EIO, "ILLEGAL_ADDRESS", test::write(one, prompt(), 1));
+    EXPECT_FAILURE(EIO, "ILLEGAL_ADDRESS", test::write(two, prompt(), 1));
   }
   EXPECT_EQ(run(), expected_);
 }

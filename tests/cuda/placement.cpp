@@ -76,7 +76,7 @@ TEST_F(CudaPlacement, EverySplitWritesTheCpusTextAndLogits) {
   }
 }
 
-TEST_F(CudaPlacement, SessionsOfASplitModelShareBatchesRewindAndCancel) {
+TEST_F(CudaPlacement, SessionsOfASplitModelShareBatchesAndCancel) {
   test::expect_batch_as_alone(stories("F32", with_layers(2)), 6);
   const auto engine = stories("F32", with_layers(3));
   const size_t pages = engine->cache().available();
@@ -89,6 +89,23 @@ TEST_F(CudaPlacement, SessionsOfASplitModelShareBatchesRewindAndCancel) {
   std::string found;
   while (const auto token = session.next()) found += token->text;
   EXPECT_EQ(found, text);
+}
+
+// A cache of two pages in each part: who rewinds has to give back both parts' for the next sequence to have them.
+TEST_F(CudaPlacement, PagesOfBothPartsComeBackFromWhoRewinds) {
+  const auto file = test::small_model(3).bytes();
+  EngineOptions options = with_layers(1, 128);
+  const auto roomy = test::open_engine(file, options);
+  options.cache_bytes = 2 * roomy->cache_bytes() / roomy->cache().capacity();
+  const auto engine = test::open_engine(file, options);
+  ASSERT_EQ(engine->cache().capacity(), 2u);
+  const std::vector<TokenId> tokens(100, 260);
+  Sequence first(engine);
+  const Feed feed{&first, tokens, Feed::Want::nothing, {}};
+  engine->step({&feed, 1});
+  EXPECT_FAILURE(ENOMEM, "cache", logits_after(engine, tokens));
+  first.rewind(0);
+  EXPECT_EQ(logits_after(engine, tokens), logits_after(roomy, tokens));
 }
 
 TEST_F(CudaPlacement, EightBitCacheLiesWhereItsLayerRuns) {

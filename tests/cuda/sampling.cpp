@@ -39,8 +39,9 @@ TEST_F(CudaSampling, DrawsTheSameTokensAsFromAllLogits) {
         const size_t bytes = fake_cuda::downloaded() - before;
         EXPECT_EQ(found.size(), 12u);
         const bool on_device = temperature == 0 || (top_k > 0 && top_k <= Backend::most_best);
-        if (on_device || top_p == 1)  // otherwise it depends on the logits
+        if (on_device || top_p == 1) {  // otherwise it depends on the logits
           EXPECT_EQ(bytes < 12 * engine->config().vocabulary * sizeof(float), on_device) << top_k << " " << temperature;
+        }
         some.log_probabilities = 1;  // takes all logits
         EXPECT_EQ(found, draw(engine, some)) << top_k << " " << top_p << " " << temperature;
       }
@@ -64,12 +65,12 @@ TEST_F(CudaSampling, TopPAndMinPBringBackAFewNumbersWhereTheseAreEnough) {
         const size_t before = fake_cuda::downloaded();
         const std::vector<TokenId> found = draw(engine, sampling);
         const size_t bytes = fake_cuda::downloaded() - before;
-        if (sharpness > 1)
+        if (sharpness > 1) {
           EXPECT_EQ(bytes, top_p < 1 ? few : steps * most_best * sizeof(uint64_t)) << top_p << " " << top_k;
-        else
-          EXPECT_GT(bytes, all) << top_p << " " << top_k;
-        if (sharpness > 1)  // else thousands of tokens are about as likely, and the last digits of their logits decide
           EXPECT_EQ(found, draw(cpu, sampling)) << top_p << " " << min_p << " " << top_k;
+        } else {  // thousands of tokens are about as likely, and the last digits of their logits decide
+          EXPECT_GT(bytes, all) << top_p << " " << top_k;
+        }
         sampling.log_probabilities = 1;  // takes all logits
         EXPECT_EQ(found, draw(engine, sampling)) << sharpness << " " << top_p << " " << min_p << " " << top_k;
       }

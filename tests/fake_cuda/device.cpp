@@ -66,7 +66,7 @@ Result cuDeviceGet(DeviceNumber* device, int ordinal) {
 
 Result cuDeviceGetName(char* name, int length, DeviceNumber) {
   CALL(plain);
-  std::snprintf(name, static_cast<size_t>(length), "simulated GPU");
+  std::snprintf(name, static_cast<size_t>(length), "%s", driver().settings.name.c_str());
   return success;
 }
 

@@ -96,6 +96,15 @@ Result refuse_while_capturing();
 #define UNSAFE_WHILE_CAPTURING \
   if (const Result refused = refuse_while_capturing()) return refused
 
+// Ends an object of the context: `handle` stands for one of `all`.
+template <typename Object, typename Handle>
+Result destroy(std::set<Object*>& all, Handle handle) {
+  auto* const object = reinterpret_cast<Object*>(handle);
+  if (all.erase(object) == 0) return invalid_value;
+  delete object;
+  return success;
+}
+
 // A fault that is due of `faults` for one more of what `function` says; it may lose the context.
 Result due(std::vector<Fault>& faults, const char* function);
 Result fails(Result code);

@@ -31,6 +31,7 @@ struct Settings {
   bool registers_read_only = true;
   simt::Schedule schedule = {};
   std::string idle = {};  // the kernel of this name does nothing: who checks it has to notice
+  std::string name = "simulated GPU";
 };
 
 // Begins anew: no faults, no calls counted. There must be no context.

@@ -51,18 +51,14 @@ Result cuGraphLaunch(GraphExecHandle handle, StreamHandle stream) {
 
 Result cuGraphExecDestroy(GraphExecHandle handle) {
   CALL(ends);
-  auto* exec = reinterpret_cast<Graph*>(handle);
-  if (driver().executables.erase(exec) == 0) return invalid_value;
-  delete exec;
-  return call.result;
+  const Result result = destroy(driver().executables, handle);
+  return result ? result : call.result;
 }
 
 Result cuGraphDestroy(GraphHandle handle) {
   CALL(ends);
-  auto* graph = reinterpret_cast<Graph*>(handle);
-  if (driver().graphs.erase(graph) == 0) return invalid_value;
-  delete graph;
-  return call.result;
+  const Result result = destroy(driver().graphs, handle);
+  return result ? result : call.result;
 }
 
 }  // extern "C"

@@ -17,10 +17,7 @@ Result cuModuleLoadData(ModuleHandle* module, const void* image) {
 Result cuModuleUnload(ModuleHandle handle) {
   CALL(in_context);
   UNSAFE_WHILE_CAPTURING;
-  auto* module = reinterpret_cast<int*>(handle);
-  if (driver().modules.erase(module) == 0) return invalid_value;
-  delete module;
-  return success;
+  return destroy(driver().modules, handle);
 }
 
 Result cuModuleGetFunction(FunctionHandle* function, ModuleHandle module, const char* name) {

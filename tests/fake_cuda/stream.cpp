@@ -64,8 +64,7 @@ Result cuStreamDestroy_v2(StreamHandle handle) {
   auto* stream = reinterpret_cast<Stream*>(handle);
   if (!driver().streams.contains(stream)) return invalid_value;
   const Result result = drain(*stream);
-  driver().streams.erase(stream);
-  delete stream;
+  destroy(driver().streams, handle);
   return result;
 }
 
@@ -85,10 +84,7 @@ Result cuEventCreate(EventHandle* event, unsigned) {
 
 Result cuEventDestroy_v2(EventHandle handle) {
   CALL(in_context);
-  auto* event = reinterpret_cast<Event*>(handle);
-  if (driver().events.erase(event) == 0) return invalid_value;
-  delete event;
-  return success;
+  return destroy(driver().events, handle);
 }
 
 Result cuEventRecord(EventHandle handle, StreamHandle stream) {

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <functional>
 #include <numeric>
+#include <optional>
 
+#include "cuda/exact_attention.hpp"
 #include "gpu/gpu_check.hpp"
 #include "system/error.hpp"
 
@@ -14,18 +16,22 @@ namespace {
 
 using namespace core;
 
-// The same work on the device and on the CPU; the largest difference as a share of the largest number.
-double compare(Bench& b, const std::string& what, double bound, const std::function<Floats(Backend&)>& work) {
-  const Floats expected = work(*b.cpu), found = work(*b.device);
-  float largest = 1e-30f;
-  for (const float value : expected) largest = std::max(largest, std::fabs(value));
-  double worst = 0;
+// The largest difference as a share of the largest number.
+template <typename Number>
+double difference(const std::string& what, double bound, const Floats& found, const std::vector<Number>& expected) {
+  double largest = 1e-30, worst = 0;
+  for (const Number value : expected) largest = std::max(largest, std::fabs(double{value}));
   for (size_t i = 0; i < expected.size(); i++) {
     const double error = std::fabs(double{found[i]} - expected[i]) / largest;
     require(error <= bound, "{}: number {} is {} and should be {}", what, i, found[i], expected[i]);
     worst = std::max(worst, error);
   }
   return worst;
+}
+
+// The same work on the device and on the CPU.
+double compare(Bench& b, const std::string& what, double bound, const std::function<Floats(Backend&)>& work) {
+  return difference(what, bound, work(*b.device), work(*b.cpu));
 }
 
 Found worst_of(double error) {
@@ -163,77 +169,138 @@ Found layout(Bench& b) {
   return {"every sum is exact"};
 }
 
-struct Attention {
-  size_t before, tokens, heads, kv_heads, head_size, window;
-  float soft_cap;
+struct AttentionNumbers {
+  Floats keys, values, query;
 };
 
+// Numbers that both types of cache hold exactly: whole 64ths of 8 bits, the largest in every block of 32.
+Floats exact_in_cache(size_t count, std::mt19937_64& random) {
+  std::uniform_int_distribution<int> in_8_bits(-127, 127);
+  Floats numbers(count);
+  for (size_t i = 0; i < count; i++) {
+    const int number = in_8_bits(random);
+    numbers[i] = static_cast<float>(i % cuda::cache_block ? number : number < 0 ? -127 : 127) / 64;
+  }
+  return numbers;
+}
+
 // Keys and values stored in two steps, and what the tokens of the second see of them.
-Floats attend(Backend& backend, const Attention& c, CacheType type, const Floats& keys, const Floats& values,
-              const Floats& query) {
-  const CacheLayout layout = backend.cache_layout(type, 2, c.kv_heads, c.head_size);
-  const size_t width = c.kv_heads * c.head_size, positions = c.before + c.tokens;
-  const size_t page_count = (positions + layout.positions - 1) / layout.positions;
+Floats attend(Backend& backend, const AttentionCase& c, const Stretch& stretch, const AttentionNumbers& numbers) {
+  const CacheLayout layout = backend.cache_layout(c.type, 2, c.kv_heads, c.head_size);
+  const size_t width = c.kv_heads * c.head_size, before = stretch.positions - stretch.tokens;
+  const size_t page_count = (stretch.positions + layout.positions - 1) / layout.positions;
   const Memory pool = backend.allocate(page_count * layout.page_bytes());
   std::vector<std::byte*> pages;
   for (size_t i = page_count; i-- > 0;) pages.push_back(pool.get() + i * layout.page_bytes());
   const Awake awake(backend);
-  const OnDevice all_keys(backend, positions, width, keys), all_values(backend, positions, width, values);
-  const OnDevice in(backend, c.tokens, c.heads * c.head_size, query), out(backend, c.tokens, c.heads * c.head_size);
+  const OnDevice keys(backend, stretch.positions, width, numbers.keys);
+  const OnDevice values(backend, stretch.positions, width, numbers.values);
+  const OnDevice in(backend, stretch.tokens, c.heads * c.head_size, numbers.query);
+  const OnDevice out(backend, stretch.tokens, c.heads * c.head_size);
   const auto store = [&](size_t first, size_t count) {
     const core::Run run{0, count, first, pages};
-    backend.store(layout, 1, {&run, 1}, {all_keys.matrix.row(first), count, width},
-                  {all_values.matrix.row(first), count, width});
+    backend.store(layout, 1, {&run, 1}, {keys.matrix.row(first), count, width},
+                  {values.matrix.row(first), count, width});
   };
-  if (c.before > 0) store(0, c.before);
-  store(c.before, c.tokens);
-  const core::Run run{0, c.tokens, c.before, pages};
-  const float scale = 1 / std::sqrt(static_cast<float>(c.head_size));
-  backend.attend(layout, 1, {&run, 1}, {c.heads, scale, c.soft_cap, c.window}, in.matrix, out.matrix);
+  if (before > 0) store(0, before);
+  store(before, stretch.tokens);
+  const core::Run run{0, stretch.tokens, before, pages};
+  backend.attend(layout, 1, {&run, 1}, {c.heads, c.scale(), c.soft_cap, c.window}, in.matrix, out.matrix);
   return out.read();
 }
 
-// A token and a prompt; heads that share keys; sizes of every model; a window's edge; soft caps.
-Found attention(Bench& b, CacheType type, double bound) {
-  static constexpr Attention cases[] = {{100, 1, 4, 2, 64, SIZE_MAX, 0}, {70, 1, 2, 2, 128, 40, 0},
-                                        {3, 1, 4, 1, 256, SIZE_MAX, 20}, {0, 70, 4, 2, 64, SIZE_MAX, 0},
-                                        {60, 33, 2, 1, 128, 40, 0},      {5, 20, 2, 1, 256, SIZE_MAX, 20},
-                                        {0, 66, 3, 1, 96, SIZE_MAX, 0}};
-  double worst = 0;
-  for (const Attention& c : cases) {
-    const Floats keys = normal((c.before + c.tokens) * c.kv_heads * c.head_size, b.random);
-    const Floats values = normal(keys.size(), b.random);
-    const Floats query = normal(c.tokens * c.heads * c.head_size, b.random);
-    const std::string what = fmt::format("{} tokens after {}, heads of {}", c.tokens, c.before, c.head_size);
-    worst = std::max(worst, compare(b, what, bound,
-                                    [&](Backend& backend) { return attend(backend, c, type, keys, values, query); }));
+std::vector<double> exact_attention(const AttentionCase& c, const Stretch& stretch, const AttentionNumbers& numbers) {
+  std::vector<double> all;
+  for (size_t token = 0; token < stretch.tokens; token++)
+    for (size_t head = 0; head < c.heads; head++) {
+      const auto one = test::exact_attention(c, stretch, numbers.keys, numbers.values, numbers.query, token, head);
+      all.insert(all.end(), one.begin(), one.end());
+    }
+  return all;
+}
+
+// A token and a prompt; heads that share keys; sizes of every model; a window's edge; soft caps. Beside double
+// precision only what the kernels round shows, for prompts queries and weights that are halves; the CPU rounds by
+// itself, too.
+Found attention(Bench& b, CacheType type, double cpu_bound) {
+  static constexpr std::pair<AttentionCase, Stretch> cases[] = {
+      {{4, 2, 64}, {101, 1}}, {{2, 2, 128, 40}, {71, 1}},  {{4, 1, 256, SIZE_MAX, 20}, {4, 1}},
+      {{4, 2, 64}, {70, 70}}, {{2, 1, 128, 40}, {93, 33}}, {{2, 1, 256, SIZE_MAX, 20}, {25, 20}},
+      {{3, 1, 96}, {66, 66}}};
+  double beside_cpu = 0, beside_exact = 0;
+  for (auto [c, stretch] : cases) {
+    c.type = type;
+    const size_t stored = stretch.positions * c.kv_heads * c.head_size;
+    const AttentionNumbers numbers{exact_in_cache(stored, b.random), exact_in_cache(stored, b.random),
+                                   normal(stretch.tokens * c.heads * c.head_size, b.random, c.query_size)};
+    const std::string what =
+        fmt::format("{} of {} tokens, heads of {}", stretch.tokens, stretch.positions, c.head_size);
+    const Floats found = attend(*b.device, c, stretch, numbers);
+    beside_cpu = std::max(beside_cpu, difference(what, cpu_bound, found, attend(*b.cpu, c, stretch, numbers)));
+    beside_exact =
+        std::max(beside_exact, difference(what + ", beside double precision", stretch.tokens < 16 ? 1e-5 : 2e-3, found,
+                                          exact_attention(c, stretch, numbers)));
   }
-  return worst_of(worst);
+  return {fmt::format("the largest difference is {:.1e} of the largest number, {:.1e} beside double precision",
+                      beside_cpu, beside_exact),
+          {{"largest_error", beside_cpu}, {"largest_error_beside_double", beside_exact}}};
 }
 
 Found half_attention(Bench& b) { return attention(b, CacheType::f16, 4e-3); }
 Found byte_attention(Bench& b) { return attention(b, CacheType::q8_0, 2e-2); }
 
-Found best(Bench& b) {
-  const size_t columns = b.setting.simulated ? 9000 : 262144;
-  Floats logits = normal(columns, b.random, 5);
-  for (float& logit : logits) logit = std::round(logit * 64) / 64;  // with ties
-  std::vector<int32_t> order(columns);
-  std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, [&](int32_t one, int32_t two) {
-    return logits[static_cast<size_t>(one)] > logits[static_cast<size_t>(two)];
-  });
-  const Awake awake(*b.device);
-  const OnDevice in(*b.device, 1, columns, logits);
-  const Memory room = b.device->allocate(b.device->best_bytes(1, columns));
-  for (const size_t count : {size_t{1}, size_t{40}, Backend::most_best}) {
-    b.device->find_best(in.matrix, count, room.get());
+// Logits with ties, as a row on the device, and their order.
+struct Logits {
+  explicit Logits(Bench& b)
+      : numbers(normal(b.setting.simulated ? 9000 : 262144, b.random, 5)),
+        order(numbers.size()),
+        awake(*b.device),
+        room(b.device->allocate(b.device->best_bytes(1, numbers.size()))) {
+    for (float& logit : numbers) logit = std::round(logit * 64) / 64;
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, [&](int32_t one, int32_t two) { return logit(one) > logit(two); });
+    row.emplace(*b.device, 1, numbers.size(), numbers);
+  }
+  double logit(int32_t token) const { return numbers[static_cast<size_t>(token)]; }
+
+  // The best `count`, in order; returns the weight of the others, where it is asked for.
+  double find(Bench& b, size_t count, bool rest) const {
+    b.device->find_best(row->matrix, count, room.get(), rest);
     std::vector<Candidate> found(count);
-    b.device->read_best(in.matrix, count, room.get(), found.data());
+    double weight = 0;
+    b.device->read_best(row->matrix, count, room.get(), found.data(), rest ? &weight : nullptr);
     for (size_t i = 0; i < count; i++)
       require(found[i].token == order[i], "place {} of {} is {} and should be {}", i, count, found[i].token, order[i]);
+    return weight;
   }
-  return {fmt::format("1, 40 and {} of {} in order", Backend::most_best, columns)};
+
+  Floats numbers;
+  std::vector<int32_t> order;
+  Awake awake;
+  Memory room;
+  std::optional<OnDevice> row;
+};
+
+Found best(Bench& b) {
+  const Logits logits(b);
+  for (const size_t count : {size_t{1}, size_t{40}, Backend::most_best}) logits.find(b, count, false);
+  return {fmt::format("1, 40 and {} of {} in order", Backend::most_best, logits.order.size())};
+}
+
+// To the error that the sampler reckons with, or draws would not be the CPU's.
+Found rest(Bench& b) {
+  const Logits logits(b);
+  double worst = 0;
+  for (const size_t count : {size_t{1}, size_t{40}, Backend::most_best}) {
+    double expected = 0;
+    for (size_t i = count; i < logits.order.size(); i++)
+      expected += std::exp(logits.logit(logits.order[i]) - logits.logit(logits.order[0]));
+    const double found = logits.find(b, count, true), error = std::fabs(found - expected) / expected;
+    require(error <= rest_error, "all but {} weigh {} and should weigh {}", count, found, expected);
+    worst = std::max(worst, error);
+  }
+  return {fmt::format("the largest error is {:.1e} of the weight; the sampler allows {:.1e}", worst, rest_error),
+          {{"largest_error", worst}}};
 }
 
 }  // namespace
@@ -248,6 +315,7 @@ std::span<const Part> parts_of_numbers() {
       {"attention", half_attention},
       {"attention, 8-bit cache", byte_attention},
       {"best logits", best},
+      {"weight of other logits", rest},
   };
   return parts;
 }
