@@ -38,9 +38,9 @@ expect 2 error 'delay' top --delay 0
 expect 2 error 'required' policy attach
 expect 2 error 'hook' audit --hook nonsense
 expect 2 error 'count' audit --count 0
-expect 1 error 'there is no' policy attach no-such-policy
-expect 1 error 'is not attached' policy detach no-such-policy
-expect 1 error 'is not attached' policy open no-such-policy
+expect 1 error 'there is no' policy attach no_such_policy
+expect 1 error 'is not attached' policy detach no_such_policy
+expect 1 error 'is not attached' policy open no_such_policy
 expect 1 error 'is no mode' load x --mode rw
 expect 1 error 'is no size' load x --bytes many
 expect 1 error 'is no page size' load x --page-size 3M

@@ -20,6 +20,18 @@ llmos::Store open_store() {
 
 void complain(const std::string& message) { std::fprintf(stderr, "llmosctl: %s\n", message.c_str()); }
 
+CLI::Validator accepted_by(std::function<void(const std::string&)> parse) {
+  const auto message = [parse = std::move(parse)](std::string& text) -> std::string {
+    try {
+      parse(text);
+      return {};
+    } catch (const llmos::Error& error) {
+      return error.what();
+    }
+  };
+  return {message, ""};
+}
+
 void for_each_item(const std::vector<std::string>& items, const std::function<void(const std::string&)>& work) {
   bool failed = false;
   for (const std::string& item : items) {

@@ -45,6 +45,9 @@ llmos::Store open_store();
 // "llmosctl: message" on standard error.
 void complain(const std::string& message);
 
+// As the check of an option: what `parse` throws Error for is a wrong command line.
+CLI::Validator accepted_by(std::function<void(const std::string&)> parse);
+
 // Does `work` for every item, complains about those it throws for, and ends the program if there were any.
 void for_each_item(const std::vector<std::string>& items, const std::function<void(const std::string&)>& work);
 
