@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 llmos_test(NAME llmosctl LABEL unit LIBRARIES llmosctl_parts
-  SOURCES llmosctl_audit.cpp llmosctl_text.cpp llmosctl_checks.cpp llmosctl_nvml.cpp)
+  SOURCES llmosctl_audit.cpp llmosctl_cli.cpp llmosctl_text.cpp llmosctl_checks.cpp llmosctl_nvml.cpp)
 target_compile_definitions(test_llmosctl PRIVATE LLMOS_FAKE_NVML="${LLMOS_FAKE_NVML}")
 add_dependencies(test_llmosctl fake_nvml)
 

@@ -242,10 +242,11 @@ void add_policies(CLI::App& app, Globals& globals) {
       ->required()
       ->check(accepted_by(check_attachable));
   add->add_flag("--closed", *closed, "Leave its gate closed: it has no opinion yet");
-  add->callback([=] { attach(*name, *closed); });
-  add_command(policy, "detach", "Detach a policy and forget its settings", name)->callback([=] { detach(*name); });
-  add_command(policy, "open", "Let a policy have opinions", name)->callback([=] { set_gate(*name, true); });
-  add_command(policy, "close", "Make it have none", name)->callback([=] { set_gate(*name, false); });
+  set_silent(add, globals, [=] { attach(*name, *closed); });
+  set_silent(add_command(policy, "detach", "Detach a policy and forget its settings", name), globals,
+             [=] { detach(*name); });
+  set_silent(add_command(policy, "open", "Let a policy have opinions", name), globals, [=] { set_gate(*name, true); });
+  set_silent(add_command(policy, "close", "Make it have none", name), globals, [=] { set_gate(*name, false); });
 }
 
 }  // namespace llmosctl
