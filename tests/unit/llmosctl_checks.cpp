@@ -167,6 +167,14 @@ TEST_F(Doctor, sees_missing_type_information) {
   expect("btf", Level::warn, "CONFIG_DEBUG_INFO_BTF");
 }
 
+TEST_F(Doctor, does_not_claim_what_only_the_store_knows) {
+  system_.query = []() -> llmos::StoreInfo { throw llmos::Error(ENODEV, "no module"); };
+  for (const char* what : {"limit", "signatures"}) expect(what, Level::warn, "not known");
+  expect("limit", Level::warn, "see \"module\"");
+  system_.query = []() -> llmos::StoreInfo { throw llmos::Error(EACCES, "no right"); };
+  expect("signatures", Level::warn, "see \"access\"");
+}
+
 TEST_F(Doctor, sees_a_limit_that_is_nearly_reached) {
   info_.memory_current = info_.memory_max / 100 * 95;
   expect("limit", Level::warn, "memory.max");

@@ -37,11 +37,22 @@ bash -c "source $tools/completion/llmosctl.bash; complete -p llmosctl" >/dev/nul
 words=$(bash -c "source $tools/completion/llmosctl.bash
   COMP_WORDS=(llmosctl re) COMP_CWORD=1; _llmosctl; echo \${COMPREPLY[@]}
   COMP_WORDS=(llmosctl revoke x --k) COMP_CWORD=3; _llmosctl; echo \${COMPREPLY[@]}
-  COMP_WORDS=(llmosctl load --ev) COMP_CWORD=2; _llmosctl; echo \${COMPREPLY[@]}" | tr '\n' ' ')
-[[ $words == "revoke --keep-access --evictable " ]] || { echo "bash completed: $words"; failed=1; }
-if command -v zsh >/dev/null; then zsh -n "$tools/completion/_llmosctl" || failed=1; fi
+  COMP_WORDS=(llmosctl load --ev) COMP_CWORD=2; _llmosctl; echo \${COMPREPLY[@]}
+  COMP_WORDS=(llmosctl device set x --memory '') COMP_CWORD=5; _llmosctl; echo \${COMPREPLY[@]}
+  COMP_WORDS=(llmosctl group set x time.weight de) COMP_CWORD=5; _llmosctl; echo \${COMPREPLY[@]}" | tr '\n' ' ')
+[[ $words == "revoke --keep-access --evictable max auto default " ]] || { echo "bash completed: $words"; failed=1; }
+if command -v zsh >/dev/null; then
+  zsh -n "$tools/completion/_llmosctl" || failed=1
+  # Its specifications in place of its menus: what "group set x time.weight" goes on with.
+  words=$(zsh -fc 'compdef() { }; _arguments() { print -rl -- "$@"; state=argument; [[ $1 != -C ]] }
+    _alternative() { print -rl -- "$@"; }
+    words=(group); source "$1"; _llmosctl_group_devices' zsh "$tools/completion/_llmosctl")
+  [[ $words == *'4:device:_llmosctl_group_devices'*'(default)'* ]] || { echo "zsh would complete: $words"; failed=1; }
+fi
 if command -v fish >/dev/null; then
   words=$(fish --no-config -c "source $tools/completion/llmosctl.fish; complete -C 'llmosctl rev'" | cut -f1)
   [[ $words == revoke ]] || { echo "fish completed: $words"; failed=1; }
+  words=$(fish --no-config -c "source $tools/completion/llmosctl.fish; complete -C 'llmosctl device set x --memory '; complete -C 'llmosctl group set x time.weight de'" | cut -f1)
+  [[ $(echo $words) == *auto*max*default* || $(echo $words) == *max*auto*default* ]] || { echo "fish completed: $words"; failed=1; }
 fi
 exit $failed

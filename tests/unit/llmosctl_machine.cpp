@@ -66,6 +66,26 @@ TEST_F(Llmosctl, loads_what_it_can_and_complains_about_the_rest) {
   const std::string second = dir_.write("test-second", pattern(10));
   EXPECT_COMPLAINT("absent", ctl("load " + file_ + " /absent " + second));
   EXPECT_EQ(ctl_json("ls").size(), 2u);
+  const Result some = ctl("load --json " + file_ + " /absent " + second);
+  EXPECT_EQ(some.status, 1);
+  ASSERT_EQ(json::parse(some.out).size(), 2u) << some.out;
+  EXPECT_EQ(json::parse(some.out)[1]["name"], "test-second");
+}
+
+TEST_F(Llmosctl, says_which_of_several_failed) {
+  ctl("load " + file_);
+  EXPECT_COMPLAINT("llmosctl: test-model: ", ctl("prepare test-model"));
+  EXPECT_COMPLAINT("llmosctl: there is no model \"absent\"", ctl("prepare absent"));
+  EXPECT_EQ(ctl("--json prepare test-model absent").out, "[]\n");
+}
+
+TEST_F(Llmosctl, runs_what_the_store_has_rather_than_a_file_of_that_name) {
+  if (!std::filesystem::exists("/mnt/stories260K-F32.gguf")) GTEST_SKIP() << "no stories260K";
+  EXPECT_SUCCESS(ctl("load --name test-model /mnt/stories260K-F32.gguf"));
+  const Result named = shell("cd " + dir_.path() + " && llmosctl --json inspect test-model");  // a file too
+  EXPECT_EQ(named.status, 0) << named.error;
+  EXPECT_EQ(ctl("inspect " + file_).status, 1) << "which is no model";
+  EXPECT_EQ(ctl_json("prepare test-model")[0]["name"], "test-model");
 }
 
 TEST_F(Llmosctl, replaces_only_when_told) {

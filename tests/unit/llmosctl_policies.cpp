@@ -71,7 +71,7 @@ TEST_F(LlmosctlPolicy, attaches_and_detaches) {
   EXPECT_NE(table.out.find("open"), std::string::npos) << table.out;
   EXPECT_SUCCESS(policy("policy detach shortest"));
   EXPECT_COMPLAINT("is not attached", policy("policy detach shortest"));
-  EXPECT_COMPLAINT("there is no", policy("policy attach no-such-policy"));
+  EXPECT_COMPLAINT("there is no", policy("policy attach no_such_policy"));
   const std::string bad = dir_.write("bad.bpf.o", pattern(1000));
   EXPECT_COMPLAINT("failed", policy("policy attach " + bad));
   EXPECT_COMPLAINT("is not attached", policy("policy detach bad"));  // nothing is left of it

@@ -40,7 +40,8 @@ run --temp 0 --raw -n 0 -c 100000 --ignore-eos | head -c 20 >/dev/null
 [[ ${PIPESTATUS[0]} == 141 && ! -s $error ]] || fail "a broken pipe: status ${PIPESTATUS[0]}"
 
 run --temp 0 --raw -n 0 -c 100000 --ignore-eos >/dev/full
-complains $? 'cannot write the text: No space left' "a full disk"
+complains $? 'cannot write the output: No space left' "a full disk"
+[[ $(wc -l <"$error") == 1 ]] || fail "a full disk is told more than once"
 
 # interrupt writing|reading COMMAND...: SIGINT while it does; prints its status and what it said. The shell lets background
 # jobs ignore SIGINT, so it is python that starts it.
@@ -72,8 +73,48 @@ said=$(interrupt writing "$llmosctl" run "$model" --temp 0 --raw -n 0 -c 100000 
 said=$(interrupt reading "$llmosctl" run "$model" --stdin 2>"$error")
 [[ $said == '-2'* ]] || fail "Ctrl-C while it reads the prompt: $said"
 
-"$llmosctl" run /nowhere/at/all.gguf -p x 2>"$error"
-complains $? /nowhere/at/all.gguf "a model that is not there"
-"$llmosctl" run "$models/stories260K.expected.txt" -p x 2>"$error"
-complains $? GGUF "a file that is no model"
+# What is no model is told by what was asked for.
+for command in 'run -p x' inspect tokenize; do
+  for path in /nowhere/at/all.gguf ./nosuch.gguf "./$(printf 'a%.0s' {1..300})"; do
+    "$llmosctl" $command "$path" 2>"$error" </dev/null
+    complains $? "^llmosctl: cannot open \"$path\": " "$command of a path that is not there"
+  done
+  for name in missing .missing 'a name' "$(printf 'a%.0s' {1..300})"; do
+    "$llmosctl" $command "$name" 2>"$error" </dev/null
+    complains $? "^llmosctl: \"$name\" is neither a model in the store nor a file$" "$command of $name, which is not there"
+  done
+  "$llmosctl" $command "$models/stories260K.expected.txt" 2>"$error" </dev/null
+  complains $? "^llmosctl: $models/stories260K.expected.txt: .*GGUF" "$command of a file that is no model"
+  "$llmosctl" $command "$models" 2>"$error" </dev/null
+  complains $? 'is a directory' "$command of a directory"
+done
+
+# A file by its name alone, also one that no model could have.
+cp "$model" "$folder/my model (1).gguf"
+[[ $(cd "$folder" && timeout 60 "$llmosctl" run "my model (1).gguf" --temp 0 --raw -n 5 2>"$error") == "${expected:0:5}"* ]] ||
+  fail "a file of a name with blanks"
+
+run -p 'Once upon a time there was a little girl' -c 4 >/dev/null
+complains $? 'outgrow the context of 4; -c says' "a context that is too small"
+
+# ---- JSON ----
+# json COMMAND TEST: what it prints is JSON of which TEST holds, by Python's name j.
+json() {
+  python3 -c "import json, sys; j = json.load(sys.stdin); sys.exit(not ($1))" || fail "not so of the JSON: $1"
+}
+run --json --temp 0 -p 'Once upon' -n 2 | json "j['text'] == ' a time' and j['prompt'] == 'Once upon' and
+  j['finish'] == 'length' and j['tokens'] == 2 and j['prompt_tokens'] == 3 and j['tokens_per_second'] > 0 and
+  j['prompt_seconds'] > 0 and j['model'] == '$model'"
+[[ ! -s $error ]] || fail "--json says more on standard error"
+run --json --temp 0 -n 200 -r 'big, red' | json "j['finish'] == 'stop_string' and j['text'].endswith('she saw a ')"
+said=$(interrupt reading "$llmosctl" run --json "$model" --temp 0 -n 0 -c 100000 --ignore-eos 2>"$error")
+[[ $said == 130* ]] || fail "Ctrl-C with --json: $said"
+tokenize() { printf 'héllo 🦙' | "$llmosctl" tokenize "$model" "$@" 2>"$error"; }
+tokenize >"$folder/table" || fail "tokenize of a character that is no token"
+tokenize --json | json "[t['id'] for t in j] == [int(t) for t in '$(tokenize --ids)'.split()] and j[0]['text'] == '<s>' and
+  ''.join(t['text'] for t in j).startswith('<s> héllo ')"
+tokenize --json --ids | json "j == [int(t) for t in '$(tokenize --ids)'.split()] and len(j) == $(wc -l <"$folder/table")"
+for i in {1..2000}; do echo "a word $i"; done | "$llmosctl" tokenize "$model" >/dev/full 2>"$error"
+complains $? '^llmosctl: cannot write the output: No space left on device$' "tokenize on a full disk"
+"$llmosctl" --json inspect "$model" | json "j['architecture'] == 'llama' and j['bytes'] == $(stat -c %s "$model")"
 exit $failed

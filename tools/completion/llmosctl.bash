@@ -25,7 +25,8 @@ _llmosctl() {
     --device-layers) COMPREPLY=($(compgen -W 'all auto' -- "$current")); return ;;
     --device) COMPREPLY=($(compgen -W 'cpu cuda:0' -- "$current")); return ;;
     --hook) COMPREPLY=($(compgen -W 'lane_key lane_slice evict_score admit' -- "$current")); return ;;
-    --count | --memory | --slots | --name | --mode | --priority | --bytes | --threads | --delay) COMPREPLY=(); return ;;
+    --memory) COMPREPLY=($(compgen -W 'max auto' -- "$current")); return ;;
+    --count | --slots | --name | --mode | --priority | --bytes | --threads | --delay) COMPREPLY=(); return ;;
   esac
 
   if [[ $current == -* ]]; then

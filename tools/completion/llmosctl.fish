@@ -43,7 +43,7 @@ complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a doctor -d
 complete -c llmosctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Show the version of the library'
 
 complete -c llmosctl -n '__fish_seen_subcommand_from device' -a 'ls add set rm'
-complete -c llmosctl -n '__fish_seen_subcommand_from device' -x -l memory -d 'Capacity in bytes, max or auto'
+complete -c llmosctl -n '__fish_seen_subcommand_from device' -x -l memory -a 'max auto' -d 'Capacity in bytes, max or auto'
 complete -c llmosctl -n '__fish_seen_subcommand_from device' -x -l slots -d 'Lanes that may run at once'
 complete -c llmosctl -n '__fish_seen_subcommand_from lane' -a ls
 complete -c llmosctl -n '__fish_seen_subcommand_from policy' -a 'ls attach detach open close fair deadline shortest priority cache audit scx_llmos'
@@ -56,7 +56,7 @@ complete -c llmosctl -n '__fish_seen_subcommand_from run' -l weights-in-place -d
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -x -l device-layers -a 'all auto' -d 'Layers that run on a CUDA device'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l device-share -d 'Take turns on the device with other engines'
 complete -c llmosctl -n '__fish_seen_subcommand_from run' -l no-cublas -d 'Own kernels for prompts on CUDA devices'
-complete -c llmosctl -n '__fish_seen_subcommand_from group' -a 'show set memory.max memory.low time.weight time.max'
+complete -c llmosctl -n '__fish_seen_subcommand_from group' -a 'show set memory.max memory.low time.weight time.max default'
 
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -F
 complete -c llmosctl -n '__fish_seen_subcommand_from load' -x -l name -d 'Name of the model'

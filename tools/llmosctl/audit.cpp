@@ -7,8 +7,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
-#include <cstring>
 #include <ctime>
 #include <map>
 #include <memory>
@@ -84,7 +82,7 @@ class Printer {
       const auto decision = decision_json(record, groups_.name(record.group), epoch_ns);
       put(json_ ? dump(decision) : decision_line(decision));
     }
-    flush();
+    flush_output();
   }
 
   // `lost` in all; what is new of it is told.
@@ -95,18 +93,14 @@ class Printer {
     else
       complain(fmt::format("{} decisions were not recorded: they came faster than they were read", lost - lost_));
     lost_ = lost;
-    flush();
+    flush_output();
   }
 
  private:
   static std::string dump(const nlohmann::ordered_json& json) {
     return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   }
-  static void put(const std::string& line) { std::puts(line.c_str()); }
-  static void flush() {
-    if (std::fflush(stdout) || std::ferror(stdout))
-      throw Error(errno, fmt::format("cannot write the decisions: {}", std::strerror(errno)));
-  }
+  static void put(const std::string& line) { fmt::print("{}\n", line); }
 
   const bool json_;
   GroupNames groups_;
@@ -151,7 +145,8 @@ void add_audit(CLI::App& app, Globals& globals) {
   CLI::App* command = app.add_subcommand("audit", "Show the decisions of policies as they are made");
   command->add_option("--hook", options->hooks, "Only those of this hook; may be repeated")
       ->check(CLI::IsMember(names));
-  command->add_option("--count", options->count, "End after so many")->check(CLI::PositiveNumber);
+  command->add_option("--count", options->count, "End after so many")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000'000}));
   command->callback([=, &globals] { watch(globals, *options); });
 }
 

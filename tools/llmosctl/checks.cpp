@@ -190,6 +190,12 @@ Check check_btf(const System& system) {
           "rebuild it against kernel headers that carry vmlinux and resolve_btfids (Debian's do)"};
 }
 
+// What to look at when the store does not answer.
+std::string why_silent(const llmos::Error& error) {
+  if (error.code() == EACCES) return "see \"access\"";
+  return error.code() == ENODEV ? "see \"module\"" : "see \"abi\"";
+}
+
 Check check_limit(const System& system) {
   try {
     const llmos::StoreInfo info = system.query();
@@ -197,8 +203,8 @@ Check check_limit(const System& system) {
                                           human_bytes(info.memory_max), info.models);
     if (info.memory_current <= info.memory_max / 10 * 9) return {"limit", Level::ok, found, ""};
     return {"limit", Level::warn, found, "remove models, make idle ones evictable, or raise /sys/fs/llmos/memory.max"};
-  } catch (const llmos::Error&) {
-    return {"limit", Level::ok, "not known", ""};
+  } catch (const llmos::Error& error) {
+    return {"limit", Level::warn, "not known: the store cannot be asked", why_silent(error)};
   }
 }
 
@@ -254,7 +260,9 @@ Check check_keyring(const System& system) {
   bool required = false;
   try {
     required = system.query().signature_required;
-  } catch (const llmos::Error&) {
+  } catch (const llmos::Error& error) {
+    return {"signatures", Level::warn, "not known whether models need one: the store cannot be asked",
+            why_silent(error)};
   }
   if (!required) return {"signatures", Level::ok, "not required of models", ""};
   // A line of /proc/keys ends with the keyring's name and how many keys it has.

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 
 namespace llmosctl {
@@ -20,17 +21,52 @@ llmos::Store open_store() {
 
 void complain(const std::string& message) { std::fprintf(stderr, "llmosctl: %s\n", message.c_str()); }
 
-void for_each_item(const std::vector<std::string>& items, const std::function<void(const std::string&)>& work) {
-  bool failed = false;
+CLI::Validator accepted_by(std::function<void(const std::string&)> parse) {
+  const auto message = [parse = std::move(parse)](std::string& text) -> std::string {
+    try {
+      parse(text);
+      return {};
+    } catch (const llmos::Error& error) {
+      return error.what();
+    }
+  };
+  return {message, ""};
+}
+
+void set_silent(CLI::App* command, const Globals& globals, std::function<void()> work) {
+  command->callback([command, &globals, work = std::move(work)] {
+    if (globals.json)
+      throw CLI::ValidationError("--json", "\"" + command->get_name() + "\" prints nothing, and no JSON: leave it out");
+    work();
+  });
+}
+
+std::string about(const std::string& item, const std::string& message) {
+  return message.find('"' + item + '"') == message.npos ? item + ": " + message : message;
+}
+
+bool for_each_item(const std::vector<std::string>& items, const std::function<void(const std::string&)>& work) {
+  bool done = true;
   for (const std::string& item : items) {
     try {
       work(item);
     } catch (const llmos::Error& error) {
-      complain(error.what());
-      failed = true;
+      complain(about(item, error.what()));
+      done = false;
     }
   }
-  if (failed) throw Exit{kFailure};
+  return done;
+}
+
+void for_all_items(const std::vector<std::string>& items, const std::function<void(const std::string&)>& work) {
+  if (!for_each_item(items, work)) throw Exit{kFailure};
+}
+
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return;
+  const int code = errno ? errno : EIO;
+  throw llmos::Error(code, std::string("cannot write the output: ") + std::strerror(code));
 }
 
 }  // namespace llmosctl

@@ -2,6 +2,7 @@
 // llmosctl device ls, add, set, rm.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <memory>
 
 #include "cli.hpp"
@@ -49,11 +50,21 @@ uint64_t memory_of(const DeviceOptions& options, uint64_t otherwise) {
   return parse_bytes(options.memory);
 }
 
-std::shared_ptr<DeviceOptions> add_options(CLI::App* command) {
+// 0 would be a device that nothing fits on; and of a change the library takes it for "as it is".
+void check_memory(const std::string& text) {
+  if (text != "max" && text != "auto" && parse_bytes(text) == 0)
+    throw llmos::Error(EINVAL, "0 is no capacity: write a number of bytes such as 24G, max or auto");
+}
+
+// Of a change something must be said.
+std::shared_ptr<DeviceOptions> add_options(CLI::App* command, bool is_change) {
   auto options = std::make_shared<DeviceOptions>();
   command->add_option("ID", options->id, "Device")->required();
-  command->add_option("--memory", options->memory, "Capacity: bytes such as 24G, max (not known), auto (ask NVML)");
-  command->add_option("--slots", options->slots, "Lanes that may run at once")->check(CLI::Range(1, 4096));
+  CLI::Option_group* facts = command->add_option_group("facts");
+  facts->add_option("--memory", options->memory, "Capacity: bytes such as 24G, max (not known), auto (ask NVML)")
+      ->check(accepted_by(check_memory));
+  facts->add_option("--slots", options->slots, "Lanes that may run at once")->check(CLI::Range(1, 4096));
+  if (is_change) facts->require_option(1, 2);
   return options;
 }
 
@@ -66,19 +77,19 @@ void add_devices(CLI::App& app, Globals& globals) {
   device->add_subcommand("ls", "List devices")->callback([&globals] { list(globals); });
 
   CLI::App* add = device->add_subcommand("add", "Add a device that no bus tells of");
-  auto added = add_options(add);
-  add->callback([=] {
+  auto added = add_options(add, false);
+  set_silent(add, globals, [=] {
     llmos::Device::add(added->id, memory_of(*added, llmos::Device::unknown), added->slots ? added->slots : 1);
   });
 
   CLI::App* set = device->add_subcommand("set", "Say what a device has");
-  auto changed = add_options(set);
-  set->callback([=] { llmos::Device::set(changed->id, memory_of(*changed, 0), changed->slots); });
+  auto changed = add_options(set, true);
+  set_silent(set, globals, [=] { llmos::Device::set(changed->id, memory_of(*changed, 0), changed->slots); });
 
   auto id = std::make_shared<std::string>();
   CLI::App* remove = device->add_subcommand("rm", "Remove a device that was added");
   remove->add_option("ID", *id, "Device")->required();
-  remove->callback([=] { llmos::Device::remove(*id); });
+  set_silent(remove, globals, [=] { llmos::Device::remove(*id); });
 }
 
 }  // namespace llmosctl

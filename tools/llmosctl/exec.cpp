@@ -43,13 +43,13 @@ void exec(const std::string& name, const std::vector<std::string>& program) {
 
 }  // namespace
 
-void add_exec(CLI::App& app, Globals&) {
+void add_exec(CLI::App& app, Globals& globals) {
   auto name = std::make_shared<std::string>();
   auto program = std::make_shared<std::vector<std::string>>();
   CLI::App* command = app.add_subcommand("exec", "Run a program with a model's path in place of {}");
   command->add_option("NAME", *name, "Model")->required();
   command->add_option("PROGRAM", *program, "Program and arguments; put -- before it")->required();
-  command->callback([=] { exec(*name, *program); });
+  set_silent(command, globals, [=] { exec(*name, *program); });
 }
 
 void add_version(CLI::App& app, Globals& globals) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <ctime>
 #include <fstream>
+#include <limits>
 #include <memory>
 
 #include "cli.hpp"
@@ -76,7 +77,7 @@ std::shared_ptr<SubjectOptions> add_subject(CLI::App* command) {
   auto options = std::make_shared<SubjectOptions>();
   command->add_option("NAME", options->name, "Model")->required();
   CLI::Option_group* subject = command->add_option_group("subject");
-  subject->add_option("--pid", options->pid, "A process")->check(CLI::PositiveNumber);
+  subject->add_option("--pid", options->pid, "A process")->check(CLI::Range(1, std::numeric_limits<pid_t>::max()));
   subject->add_option("--uid", options->user, "A user, by name or number");
   subject->add_option("--cgroup", options->cgroup, "A cgroup and all below it: its path under /sys/fs/cgroup");
   subject->require_option(1);
@@ -100,7 +101,7 @@ void add_grants(CLI::App& app, Globals& globals) {
 
   CLI::App* give = app.add_subcommand("allow", "Let a process, a user or a cgroup open a model again");
   auto to = add_subject(give);
-  give->callback([=] { open_store().allow(to->name, subject_of(*to)); });
+  set_silent(give, globals, [=] { open_store().allow(to->name, subject_of(*to)); });
 }
 
 }  // namespace llmosctl

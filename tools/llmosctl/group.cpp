@@ -10,8 +10,8 @@
 namespace llmosctl {
 namespace {
 
-constexpr const char* kControls[] = {"memory.current", "memory.peak", "memory.max",  "memory.low",    "memory.events",
-                                     "time.weight",    "time.max",    "time.stat",   "models.current"};
+constexpr const char* kControls[] = {"memory.current", "memory.peak", "memory.max", "memory.low",    "memory.events",
+                                     "time.weight",    "time.max",    "time.stat",  "models.current"};
 
 struct Setting {
   std::string group, control, device, value;
@@ -46,9 +46,7 @@ void show(const Globals& globals, const std::string& path) {
 }
 
 // Numbers go to the kernel as they were given: it knows units, "max" and "default".
-void set(const Setting& setting) {
-  llmos::Group(setting.group).set(setting.control, setting.device, setting.value);
-}
+void set(const Setting& setting) { llmos::Group(setting.group).set(setting.control, setting.device, setting.value); }
 
 }  // namespace
 
@@ -70,7 +68,7 @@ void add_groups(CLI::App& app, Globals& globals) {
       ->check(CLI::IsMember({"memory.max", "memory.low", "time.weight", "time.max"}));
   change->add_option("DEVICE", setting->device, "Device; \"default\" for the weight on all of them")->required();
   change->add_option("VALUE", setting->value, "Such as 8G, max, 300, \"50000 100000\"")->required();
-  change->callback([=] { set(*setting); });
+  set_silent(change, globals, [=] { set(*setting); });
 }
 
 }  // namespace llmosctl

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "json.hpp"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 
 #include "text.hpp"
@@ -60,7 +62,7 @@ ordered_json to_json(const llmos::LaneInfo& lane, const std::string& cgroup) {
 
 void print(const ordered_json& json) {
   // File names need not be UTF-8; JSON must be.
-  std::puts(json.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
+  fmt::print("{}\n", json.dump(2, ' ', false, ordered_json::error_handler_t::replace));
 }
 
 }  // namespace llmosctl

@@ -77,11 +77,11 @@ void prepare_beside(const llmos::Store& store, const llmos::Model& model) {
 
 void load(const Globals& globals, const LoadOptions& options) {
   if (options.files.size() > 1 && !(options.name + options.bytes + options.sign).empty())
-    throw llmos::Error(EINVAL, "--name, --bytes and --sign are about one file, but several are given");
+    throw CLI::ValidationError("--name, --bytes and --sign", "they are about one file, but several are given");
   llmos::ModelOptions model = model_options(options);
   llmos::Store store = open_store();
   auto loaded = nlohmann::ordered_json::array();
-  for_each_item(options.files, [&](const std::string& file) {
+  const bool all = for_each_item(options.files, [&](const std::string& file) {
     ProgressBar bar(file, options.quiet || globals.json);
     model.progress = [&bar](const llmos::Progress& progress) {
       bar.show(progress);
@@ -97,7 +97,8 @@ void load(const Globals& globals, const LoadOptions& options) {
     else if (!options.quiet)
       report(done, bar.filled(), took.count());
   });
-  if (globals.json) print(loaded);
+  if (globals.json) print(loaded);  // also when others failed
+  if (!all) throw Exit{kFailure};
 }
 
 }  // namespace
@@ -107,19 +108,22 @@ void add_load(CLI::App& app, Globals& globals) {
   CLI::App* command = app.add_subcommand("load", "Put model files into the kernel");
   command->add_option("FILE", options->files, "Files; - is standard input (needs --name and --bytes)")->required();
   command->add_option("--name", options->name, "Name of the model (default: the file's)");
-  command->add_option("--mode", options->mode, "Who may read it, such as 0440 (default: the file's read bits)");
+  command->add_option("--mode", options->mode, "Who may read it, such as 0440 (default: the file's read bits)")
+      ->check(accepted_by(parse_mode));
   command->add_option("--owner", options->owner, "User who owns it (default: you)");
   command->add_option("--group", options->group, "Group it belongs to (default: yours)");
-  command->add_option("--node", options->node,
-                      "NUMA nodes: local, 0, 0,1, interleave, interleave:0,1 (default: local)");
-  command->add_option("--page-size", options->page_size, "Largest page: 2M, 64K, 4K (default: 2M)");
+  command->add_option("--node", options->node, "NUMA nodes: local, 0, 0,1, interleave, interleave:0,1 (default: local)")
+      ->check(accepted_by(parse_nodes));
+  command->add_option("--page-size", options->page_size, "Largest page: 2M, 64K, 4K (default: 2M)")
+      ->check(accepted_by(page_shift));
   command->add_flag("--evictable", options->evictable, "May be dropped under memory pressure while nobody has it open");
   command->add_option("--priority", options->priority, "Idle models with the lowest priority go first (default: 0)");
   command->add_flag("--replace", options->replace,
                     "Take the place of a model of that name; who has it open keeps the old one");
   command->add_option("--sign", options->sign,
                       "Detached PKCS#7 signature (DER) of the digest, as \"fsverity sign\" makes it");
-  command->add_option("--bytes", options->bytes, "Length of the model, where FILE is a stream");
+  command->add_option("--bytes", options->bytes, "Length of the model, where FILE is a stream")
+      ->check(accepted_by(parse_bytes));
   command->add_option("--threads", options->threads, "Threads that read (default: chosen)");
   command->add_flag("--no-index", options->no_index, "Do not make the prepared index beside it");
   command->add_flag("-q,--quiet", options->quiet, "Print nothing but errors");

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: MIT
 // llmosctl: models in the kernel, from the command line. See llmosctl(1).
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <iostream>
+#include <sstream>
+#include <system_error>
 
 #include "cli.hpp"
 
@@ -38,8 +46,25 @@ int run(int argc, char** argv) {
       complain("there is no command \"" + app.remaining()[0] + "\"; \"llmosctl --help\" lists those there are");
       return kUsage;
     }
-    return app.exit(error) == 0 ? kSuccess : kUsage;
+    std::ostringstream out;
+    const int code = app.exit(error, out, std::cerr);
+    fmt::print("{}", out.str());
+    return code == 0 ? kSuccess : kUsage;
   }
+}
+
+// What was closed before we began must not become a file of ours that output goes to: it fails, as it would have.
+void keep_standard_files_closed() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(fd, F_GETFD) < 0) static_cast<void>(::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+}
+
+std::string message_of(const std::exception& error) {
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  if (system && std::ferror(stdout)) return "cannot write the output: " + system->code().message();
+  if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
+    return "cannot look at \"" + file->path1().native() + "\": " + file->code().message();
+  return error.what();
 }
 
 }  // namespace
@@ -47,12 +72,18 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace llmosctl;
+  keep_standard_files_closed();
+  int status = kSuccess;
   try {
-    return run(argc, argv);
-  } catch (const Exit& exit) {
-    return exit.status;
+    try {
+      status = run(argc, argv);
+    } catch (const Exit& exit) {
+      status = exit.status;
+    }
+    flush_output();  // what is lost is no success
   } catch (const std::exception& error) {
-    complain(error.what());
-    return kFailure;
+    complain(message_of(error));
+    status = kFailure;
   }
+  return status;
 }

@@ -129,7 +129,7 @@ void remove_index(llmos::Store& store, const std::string& name) {
 
 void remove(const std::vector<std::string>& names) {
   llmos::Store store = open_store();
-  for_each_item(names, [&](const std::string& name) {
+  for_all_items(names, [&](const std::string& name) {
     store.remove(name);
     const std::string index = name + ".index";
     if (std::find(names.begin(), names.end(), index) == names.end()) remove_index(store, index);
@@ -150,35 +150,38 @@ void add_stat(CLI::App& app, Globals& globals) {
   command->callback([=, &globals] { stat(globals, *name); });
 }
 
-void add_remove(CLI::App& app) {
+void add_remove(CLI::App& app, const Globals& globals) {
   auto names = std::make_shared<std::vector<std::string>>();
   CLI::App* command = app.add_subcommand(
       "rm", "Remove models and their indexes: the name is free at once, the memory with the last user");
   command->add_option("NAME", *names, "Models")->required();
-  command->callback([=] { remove(*names); });
+  set_silent(command, globals, [=] { remove(*names); });
 }
 
-void add_set(CLI::App& app) {
+void add_set(CLI::App& app, const Globals& globals) {
   auto name = std::make_shared<std::string>();
-  auto evictable = std::make_shared<std::optional<bool>>();
+  auto evictable = std::make_shared<bool>(false), not_evictable = std::make_shared<bool>(false);
   auto priority = std::make_shared<std::optional<int>>();
   CLI::App* command = app.add_subcommand("set", "Change how a model is evicted");
   command->add_option("NAME", *name, "Model")->required();
   CLI::Option_group* changes = command->add_option_group("changes");
-  changes->add_flag("--evictable,!--no-evictable", *evictable,
-                    "May be dropped under memory pressure while nobody has it open");
+  CLI::Option* flag =
+      changes->add_flag("--evictable", *evictable, "May be dropped under memory pressure while nobody has it open");
+  changes->add_flag("--no-evictable", *not_evictable, "Is never dropped")->excludes(flag);
   changes->add_option("--priority", *priority, "Idle models with the lowest priority go first");
   changes->require_option(1, 2);
-  command->callback([=] { open_store().set(*name, *evictable, *priority); });
+  set_silent(command, globals, [=] {
+    open_store().set(*name, *evictable || *not_evictable ? std::optional(*evictable) : std::nullopt, *priority);
+  });
 }
 
-void add_evict(CLI::App& app) {
+void add_evict(CLI::App& app, const Globals& globals) {
   auto names = std::make_shared<std::vector<std::string>>();
   CLI::App* command = app.add_subcommand("evict", "Drop the memory of idle models and keep their names");
   command->add_option("NAME", *names, "Models")->required();
-  command->callback([=] {
+  set_silent(command, globals, [=] {
     llmos::Store store = open_store();
-    for_each_item(*names, [&](const std::string& name) { store.evict(name); });
+    for_all_items(*names, [&](const std::string& name) { store.evict(name); });
   });
 }
 
@@ -197,9 +200,9 @@ void add_verify(CLI::App& app, Globals& globals) {
 void add_models(CLI::App& app, Globals& globals) {
   add_list(app, globals);
   add_stat(app, globals);
-  add_remove(app);
-  add_set(app);
-  add_evict(app);
+  add_remove(app, globals);
+  add_set(app, globals);
+  add_evict(app, globals);
   add_verify(app, globals);
 }
 

@@ -29,7 +29,7 @@ using llmos::Error;
 constexpr const char* kHookNames[] = {"lane_key", "lane_slice", "evict_score", "admit"};
 
 fs::path pins_of(const std::string& name) { return kPins / name; }
-fs::path maps_of(const std::string& name) { return kPins / (name + "_maps"); }
+fs::path maps_of(const std::string& name) { return kPins / (name + std::string(kMapsSuffix)); }
 
 // The programs of a folder of pins, or the objects of a folder; none where it cannot be read.
 std::set<std::string> entries(const fs::path& folder) {
@@ -79,7 +79,7 @@ std::vector<Policy> read_policies() {
   for (const std::string& file : entries(policies_folder()))
     if (file.ends_with(kPolicySuffix)) found[file.substr(0, file.size() - kPolicySuffix.size())].installed = true;
   for (const std::string& name : entries(kPins))
-    if (!name.ends_with("_maps")) found[name].programs = entries(pins_of(name));
+    if (!name.ends_with(kMapsSuffix)) found[name].programs = entries(pins_of(name));
   std::vector<Policy> policies;
   for (auto& [name, policy] : found) {
     policy.name = name;
@@ -158,18 +158,15 @@ void run_bpftool(std::vector<std::string> arguments) {
   throw Error(EINVAL, fmt::format("\"{}\" failed", fmt::join(arguments, " ")));
 }
 
-std::string name_of(const fs::path& object) {
-  const std::string file = object.filename();
-  return file.ends_with(kPolicySuffix) ? file.substr(0, file.size() - kPolicySuffix.size()) : object.stem().native();
-}
-
 void set_gate(const std::string& name, bool open) {
+  check_policy_name(name);
   const fs::path gate = maps_of(name) / "gate";
   if (!fs::exists(gate)) throw Error(ENOENT, fmt::format("policy \"{}\" is not attached, or has no gate", name));
   write_pinned_number(gate, open ? 1 : 0);
 }
 
 void forget(const std::string& name) {
+  check_policy_name(name);
   fs::remove_all(pins_of(name));
   fs::remove_all(maps_of(name));
   if (is_scheduler(name)) forget_scheduler(name);
@@ -193,7 +190,7 @@ void load(const fs::path& object, const std::string& name) {
 
 void attach(const std::string& wanted, bool closed) {
   const fs::path object = policy_object(wanted);
-  const std::string name = name_of(object);
+  const std::string name = policy_name_of(object);
   require_policies();
   require_unattached(name);
   if (is_scheduler(name)) require_sched_ext();
@@ -210,14 +207,21 @@ void attach(const std::string& wanted, bool closed) {
 }
 
 void detach(const std::string& name) {
-  if (name.find('/') != name.npos || !fs::exists(pins_of(name)))
-    throw Error(ENOENT, fmt::format("policy \"{}\" is not attached", name));
+  check_policy_name(name);
+  if (!fs::exists(pins_of(name))) throw Error(ENOENT, fmt::format("policy \"{}\" is not attached", name));
   forget(name);
+}
+
+// What is given to attach is a name, or the path of an object, which gives it one.
+void check_attachable(const std::string& policy) {
+  check_policy_name(policy.find('/') == policy.npos ? policy : policy_name_of(policy));
 }
 
 CLI::App* add_command(CLI::App* policy, const char* name, const char* help, const std::shared_ptr<std::string>& which) {
   CLI::App* command = policy->add_subcommand(name, help);
-  command->add_option("POLICY", *which, "Its name, as \"policy ls\" shows it")->required();
+  command->add_option("POLICY", *which, "Its name, as \"policy ls\" shows it")
+      ->required()
+      ->check(accepted_by(check_policy_name));
   return command;
 }
 
@@ -234,12 +238,15 @@ void add_policies(CLI::App& app, Globals& globals) {
   auto name = std::make_shared<std::string>();
   auto closed = std::make_shared<bool>(false);
   CLI::App* add = policy->add_subcommand("attach", "Attach a policy and open its gate");
-  add->add_option("POLICY", *name, "The name of an installed one, or the path of an object")->required();
+  add->add_option("POLICY", *name, "The name of an installed one, or the path of an object")
+      ->required()
+      ->check(accepted_by(check_attachable));
   add->add_flag("--closed", *closed, "Leave its gate closed: it has no opinion yet");
-  add->callback([=] { attach(*name, *closed); });
-  add_command(policy, "detach", "Detach a policy and forget its settings", name)->callback([=] { detach(*name); });
-  add_command(policy, "open", "Let a policy have opinions", name)->callback([=] { set_gate(*name, true); });
-  add_command(policy, "close", "Make it have none", name)->callback([=] { set_gate(*name, false); });
+  set_silent(add, globals, [=] { attach(*name, *closed); });
+  set_silent(add_command(policy, "detach", "Detach a policy and forget its settings", name), globals,
+             [=] { detach(*name); });
+  set_silent(add_command(policy, "open", "Let a policy have opinions", name), globals, [=] { set_gate(*name, true); });
+  set_silent(add_command(policy, "close", "Make it have none", name), globals, [=] { set_gate(*name, false); });
 }
 
 }  // namespace llmosctl

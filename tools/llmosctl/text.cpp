@@ -189,6 +189,6 @@ std::string Table::text() const {
   return text;
 }
 
-void Table::print() const { std::fputs(text().c_str(), stdout); }
+void Table::print() const { fmt::print("{}", text()); }
 
 }  // namespace llmosctl

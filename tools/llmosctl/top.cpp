@@ -119,7 +119,7 @@ void once(const Globals& globals, double delay) {
   std::this_thread::sleep_for(std::chrono::duration<double>(delay));
   const Snapshot now = take_snapshot();
   if (globals.json) return print(to_json(before, now));
-  put(to_text(before, now, SIZE_MAX));
+  fmt::print("{}", to_text(before, now, SIZE_MAX));
 }
 
 }  // namespace
