@@ -186,7 +186,7 @@ typedef struct llmos_generate_options {
 	size_t stop_count;
 } llmos_generate_options;
 
-/* What a session gives out; valid until its next call. */
+/* What a session gives out; valid until its next call. It will never grow. */
 typedef struct llmos_token {
 	int32_t id;		/* -1: only text that had been held back */
 	float log_probability;	/* natural logarithm; NaN unless asked for */
@@ -196,7 +196,13 @@ typedef struct llmos_token {
 	size_t alternative_count;
 } llmos_token;
 
-LLMOS_API void llmos_generate_options_init(llmos_generate_options *options);
+/* The defaults, as far as they fit into `size` bytes; the rest is zero. */
+LLMOS_API void llmos_generate_options_default(llmos_generate_options *options, size_t size);
+
+static inline void llmos_generate_options_init(llmos_generate_options *options)
+{
+	llmos_generate_options_default(options, sizeof(*options));
+}
 
 /*
  * A session remembers what it has read and written. One thread at a time may
@@ -228,7 +234,7 @@ LLMOS_API int llmos_session_next(llmos_session *session, llmos_token *token);
 LLMOS_API int llmos_session_advance(llmos_session *const *sessions, size_t count, llmos_tokens_fn progress,
 				    void *context);
 
-/* From any thread: the computing in progress, or the next, ends with ECANCELED. */
+/* From any thread: the computing in progress, or waited for, or the next, ends with ECANCELED. */
 LLMOS_API void llmos_session_cancel(llmos_session *session);
 
 #define LLMOS_FINISH_NOT_YET		0

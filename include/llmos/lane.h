@@ -24,7 +24,7 @@ extern "C" {
 /*
  * Makes a lane of the cgroup that the caller is in, and returns its descriptor:
  * the lane, with its turn or its place in the queue, lasts until the last copy is
- * closed. The field size need not be set. POLLIN says that the lane has a turn.
+ * closed. POLLIN says that the lane has a turn.
  *
  * Errors: ENODEV (no module, no such device), EINVAL (a name, a weight), ENOSPC
  * (the machine has as many lanes as /sys/fs/llmos/lanes/max allows), EACCES.
@@ -49,7 +49,7 @@ LLMOS_API int llmos_lane_acquire(int lane, struct llmos_lane_turn *turn);
  * Between the steps of one stream this is fairer than release and acquire: a
  * lane that asks only after its turn has ended lets another by each time.
  *
- * Errors: as llmos_lane_acquire(); EPERM (it had no turn), ESTALE (the turn was
+ * Errors: as llmos_lane_acquire(), after EINTR too it was reported; EPERM (it had no turn), ESTALE (the turn was
  * taken away meanwhile, as the holder was silent for too long).
  */
 LLMOS_API int llmos_lane_yield(int lane, struct llmos_lane_turn *turn);

@@ -75,6 +75,7 @@ class Lane {
   Lane() = default;
   explicit Lane(const std::string& device, const LaneOptions& options = {}) {
     struct llmos_lane_create c {};
+    c.size = sizeof(c);
     put(c.device, device, "device");
     put(c.name, options.name, "lane");
     c.weight = options.weight;
@@ -106,7 +107,10 @@ class Lane {
   }
 
   // Reports device time and goes on: with the same turn while its slice lasts, or with another, waited for.
-  Turn yield(Time used) { return *take(llmos_lane_yield, {.used_ns = nanoseconds(used)}, 0); }
+  Turn yield(Time used) {
+    const auto turn = take(llmos_lane_yield, {.used_ns = nanoseconds(used)}, EINTR);
+    return turn ? *turn : acquire();  // it was reported before a signal came
+  }
   // Nothing: another turn is asked for, as by try_acquire().
   std::optional<Turn> try_yield(Time used) {
     return take(llmos_lane_yield, {.flags = LLMOS_LANE_NONBLOCK, .used_ns = nanoseconds(used)}, EAGAIN);

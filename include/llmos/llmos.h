@@ -11,9 +11,12 @@
  * whose comments hold here too. Set their first field, size, to sizeof() before
  * every call: a library newer than the program then writes only what fits.
  *
- * Threads: every function may be called from any thread at any time, with two
- * exceptions. Closing a handle must be the last use of it, and a writer is
- * sealed by one thread after all its writes have returned.
+ * Threads: every function may be called from any thread at any time, with three
+ * exceptions. Closing a handle must be the last use of it, a writer is sealed by
+ * one thread after all its writes have returned, and a session is one thread's at
+ * a time. A process forked from this one may use its models; its engines have no
+ * threads there: sessions fail with EINVAL. Callbacks should not throw: what they
+ * throw ends the call with EIO.
  */
 #ifndef LLMOS_LLMOS_H
 #define LLMOS_LLMOS_H
@@ -64,8 +67,8 @@ typedef struct llmos_writer llmos_writer;
  * What only a kernel can promise (owners and modes, grants, revocation,
  * eviction, signatures, dma-buf) fails there with ENOTSUP.
  *
- * Errors: ENODEV (the module is not loaded), EACCES, EPROTO (module and library
- * speak different versions of the ABI), EINVAL.
+ * Errors: ENODEV (the module is not loaded) and EACCES, but not for AUTO; EPROTO
+ * (module and library speak different versions of the ABI), EINVAL.
  */
 LLMOS_API int llmos_store_open(int which, llmos_store **store);
 LLMOS_API void llmos_store_close(llmos_store *store); /* NULL is allowed */

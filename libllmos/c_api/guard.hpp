@@ -2,6 +2,8 @@
 // The border of the C API: exceptions become negative errno and a message; structs of another length become ours.
 #pragma once
 
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -16,9 +18,10 @@ namespace llmos::core {
 // What llmos_last_error() returns to this thread from now on.
 void set_last_error(const char* message) noexcept;
 
-// Runs `body`; returns its result, 0 if it has none, or a negative errno when it throws.
+// Runs `body`; returns its result, 0 if it has none, or a negative errno when it throws. A thread that is cancelled
+// (pthread_cancel) goes on unwinding.
 template <typename Body>
-int guarded(Body body) noexcept {
+int guarded(Body body) {
   try {
     if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
       body();
@@ -34,6 +37,11 @@ int guarded(Body body) noexcept {
     return -ENOMEM;
   } catch (const std::exception& exception) {
     set_last_error(exception.what());
+    return -EIO;
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    set_last_error("a callback threw something that is no std::exception");
     return -EIO;
   }
 }

@@ -29,8 +29,7 @@ int ask(int lane, unsigned long request, llmos_lane_turn* turn) {
 
 int llmos_lane_open(const struct llmos_lane_create* lane) {
   return guarded([&] {
-    need(lane, "lane");
-    return lane_open(*lane);
+    return lane_open(sized(lane, "lane"));
   });
 }
 

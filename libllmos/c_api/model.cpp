@@ -16,9 +16,9 @@ Model& of(llmos_model* model) {
 
 void llmos_model_close(llmos_model* model) { delete model; }
 
-const char* llmos_model_name(const llmos_model* model) { return model->model->name().c_str(); }
+const char* llmos_model_name(const llmos_model* model) { return model ? model->model->name().c_str() : ""; }
 
-uint64_t llmos_model_size(const llmos_model* model) { return model->model->size(); }
+uint64_t llmos_model_size(const llmos_model* model) { return model ? model->model->size() : 0; }
 
 int llmos_model_map(llmos_model* model, const void** data) {
   return guarded([&] {
@@ -31,7 +31,7 @@ int llmos_model_alive(llmos_model* model) {
   return guarded([&]() -> int { return of(model).alive(); });
 }
 
-int llmos_model_fd(const llmos_model* model) { return model->model->fd(); }
+int llmos_model_fd(const llmos_model* model) { return model ? model->model->fd() : -EINVAL; }
 
 int llmos_model_digest(llmos_model* model, uint8_t digest[LLMOS_DIGEST_SIZE]) {
   return guarded([&] {

@@ -56,19 +56,22 @@ void give_token(llmos_session& session, const GeneratedToken& from, llmos_token*
 
 }  // namespace
 
-void llmos_generate_options_init(llmos_generate_options* options) {
+void llmos_generate_options_default(llmos_generate_options* options, size_t size) {
+  if (!options || size < sizeof options->size) return;
   const SamplerOptions sampling;
-  *options = {};
-  options->size = sizeof *options;
-  options->seed = sampling.seed;
-  options->temperature = sampling.temperature;
-  options->top_k = sampling.top_k;
-  options->top_p = sampling.top_p;
-  options->min_p = sampling.min_p;
-  options->repeat_penalty = sampling.repeat_penalty;
-  options->frequency_penalty = sampling.frequency_penalty;
-  options->presence_penalty = sampling.presence_penalty;
-  options->penalty_last_n = sampling.penalty_last_n;
+  llmos_generate_options ours{};
+  ours.seed = sampling.seed;
+  ours.temperature = sampling.temperature;
+  ours.top_k = sampling.top_k;
+  ours.top_p = sampling.top_p;
+  ours.min_p = sampling.min_p;
+  ours.repeat_penalty = sampling.repeat_penalty;
+  ours.frequency_penalty = sampling.frequency_penalty;
+  ours.presence_penalty = sampling.presence_penalty;
+  ours.penalty_last_n = sampling.penalty_last_n;
+  std::memset(options, 0, size);
+  std::memcpy(options, &ours, std::min(size, sizeof ours));
+  options->size = size;
 }
 
 int llmos_session_open(llmos_engine* engine, llmos_session** session) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "engine/engine.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <numeric>
 
 #include "format/gguf_vocabulary.hpp"
@@ -83,7 +86,8 @@ Engine::Engine(std::span<const std::byte> file, std::shared_ptr<const void> owne
                                   : nullptr),
       placement_(place_layers(gguf_, config_, backends_, options, context_)),
       forward_(config_, make_stages(options), options.capacity()),
-      tokenizer_(index_ ? Tokenizer(Vocabulary::view(index_->vocabulary)) : make_tokenizer(gguf_)) {}
+      tokenizer_(index_ ? Tokenizer(Vocabulary::view(index_->vocabulary)) : make_tokenizer(gguf_)),
+      process_(::getpid()) {}
 
 // Everything that the engine ever takes of the device's memory is taken here.
 std::vector<std::unique_ptr<Stage>> Engine::make_stages(const EngineOptions& options) {
@@ -110,8 +114,35 @@ size_t Engine::cache_bytes() const {
   return bytes;
 }
 
+// While it lives, no other step is under way. Who waits for that can be cancelled.
+class Engine::Alone {
+ public:
+  Alone(Engine& engine, std::span<const Feed> feeds) : engine_(engine) {
+    std::unique_lock lock(engine_.mutex_);
+    while (!engine_.stopped_.wait_for(lock, std::chrono::milliseconds(20), [&] { return !engine_.stepping_; }))
+      if (std::any_of(feeds.begin(), feeds.end(), [](const Feed& feed) { return cancelled(feed); }))
+        fail(ECANCELED, "cancelled while it waited for another session");
+    engine_.stepping_ = true;
+  }
+  ~Alone() {
+    const std::lock_guard lock(engine_.mutex_);
+    engine_.stepping_ = false;
+    engine_.stopped_.notify_one();
+  }
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+
+ private:
+  Engine& engine_;
+};
+
 void Engine::step(std::span<const Feed> feeds, const Progress& progress) {
-  const std::lock_guard lock(mutex_);
+  if (::getpid() != process_)
+    fail(EINVAL,
+         "the engine was opened by process {}, and this one, forked from it, has none of its threads: open an engine "
+         "after the fork",
+         process_);
+  const Alone alone(*this, feeds);
   check(feeds);
   for (const Feed& feed : feeds) feed.sequence->reserve(feed.sequence->position_ + feed.tokens.size());
 
@@ -161,9 +192,13 @@ std::vector<Engine::Piece> Engine::next_batch(std::span<const Feed> feeds, std::
 }
 
 // Each is told once.
+bool Engine::cancelled(const Feed& feed) {
+  return feed.sequence->cancelled_.exchange(false, std::memory_order_relaxed);
+}
+
 bool Engine::cancelled(std::span<const Feed> feeds, std::span<const Piece> batch) const {
   return std::any_of(batch.begin(), batch.end(), [&](const Piece& piece) {
-    return feeds[piece.feed].sequence->cancelled_.exchange(false, std::memory_order_relaxed);
+    return cancelled(feeds[piece.feed]);
   });
 }
 

@@ -3,7 +3,10 @@
 // number of sequences forward together.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <functional>
@@ -88,17 +91,20 @@ class Engine {
 
   // Reads the tokens of every feed, however many each has, and hands out what they want. Steps of several threads take
   // turns. `progress`, when given, hears of tokens done and in all after each batch; by returning false it cancels.
-  //   EINVAL     an unknown token, a sequence of another engine or twice in one step, or no token
+  //   EINVAL     an unknown token, a sequence of another engine or twice in one step, or no token; or this process was
+  //              forked from the engine's, and has none of its threads
   //   ENOSPC     a sequence would outgrow the context
   //   ENOMEM     the cache is full
   //   ENODEV     the device that is shared was removed
-  //   ECANCELED  a sequence was cancelled, or progress said so; whole batches before that count as read
+  //   ECANCELED  a sequence was cancelled, also while the step waits for another thread's, or progress said so; whole
+  //              batches before that count as read
   using Progress = std::function<bool(size_t done, size_t total)>;
   void step(std::span<const Feed> feeds, const Progress& progress = {});
 
  private:
   friend class Sequence;
   class Turn;
+  class Alone;
   struct Piece;
   struct Wanted;
 
@@ -106,6 +112,7 @@ class Engine {
   std::vector<std::unique_ptr<Stage>> make_stages(const EngineOptions& options);
   void check(std::span<const Feed> feeds) const;
   std::vector<Piece> next_batch(std::span<const Feed> feeds, std::vector<size_t>& done) const;
+  static bool cancelled(const Feed& feed);
   bool cancelled(std::span<const Feed> feeds, std::span<const Piece> batch) const;
   void run_batch(std::span<const Feed> feeds, std::span<const Piece> batch);
   std::vector<Wanted> hand_out_best(std::span<const Wanted> wanted);
@@ -123,7 +130,10 @@ class Engine {
   std::deque<KvCache> caches_;
   Forward forward_;
   Tokenizer tokenizer_;
-  std::mutex mutex_;           // held through a step
+  const pid_t process_;
+  std::mutex mutex_;  // of stepping_
+  std::condition_variable stopped_;
+  bool stepping_ = false;
   std::vector<float> values_;  // handed out
   std::vector<Candidate> best_;
   std::vector<double> rest_;

@@ -4,6 +4,7 @@
 #include <numa.h>
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -80,7 +81,7 @@ FlushDenormals::~FlushDenormals() {
 #endif
 }
 
-ThreadPool::ThreadPool(unsigned threads, bool pin) {
+ThreadPool::ThreadPool(unsigned threads, bool pin) : process_(::getpid()) {
   const std::vector<int> cpus = usable_cpus();
   if (threads == 0) threads = std::max<unsigned>(1, cpus.size());
   try {
@@ -99,7 +100,12 @@ ThreadPool::ThreadPool(unsigned threads, bool pin) {
   }
 }
 
-ThreadPool::~ThreadPool() { stop(); }
+ThreadPool::~ThreadPool() {
+  if (::getpid() == process_)
+    stop();
+  else
+    new std::vector(std::move(workers_));  // never to be joined
+}
 
 void ThreadPool::stop() {
   stopping_ = true;

@@ -3,6 +3,8 @@
 // inside a token (a futex costs as much as a small matrix) and nothing spins between requests.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +33,7 @@ class ThreadPool {
   // every worker (never the caller) is bound to one CPU, nodes filled in order. Fails with EAGAIN when threads are
   // refused.
   explicit ThreadPool(unsigned threads, bool pin = false);
-  ~ThreadPool();
+  ~ThreadPool();  // in a process forked from the pool's, too, which has no threads to end
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -68,6 +70,7 @@ class ThreadPool {
   void work(unsigned thread);
   uint32_t wait_for_job(uint32_t seen) const;
 
+  const pid_t process_;
   std::vector<std::jthread> workers_;
   Job job_;
   bool stopping_ = false;

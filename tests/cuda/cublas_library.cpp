@@ -3,6 +3,8 @@
 // and what llmos tells it of products. Not simulated, and nothing is computed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "cuda/cublas_lt.hpp"
 
 namespace llmos::cuda {

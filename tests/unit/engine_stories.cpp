@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A real trained model, end to end: the text it is known to write, from every set of kernels, alone and in a batch.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -172,6 +174,58 @@ TEST_F(Stories, CancelFromAnotherThreadEndsTheStepAndTheSessionGoesOn) {
 
   Session undisturbed(engine);
   EXPECT_EQ(text, write(undisturbed, long_prompt + long_prompt + long_prompt, greedy(5)));
+}
+
+// Also who has not begun to compute, because another session does.
+TEST_F(Stories, CancelReachesASessionThatWaitsForAnother) {
+  const auto engine = stories("F32");
+  const std::vector<TokenId> tokens{1, 403, 5};
+  Sequence busy(engine), waiting(engine);
+  std::atomic<bool> computing{false}, done{false};
+  std::thread other([&] {
+    const Feed feed{&busy, tokens, Feed::Want::last_logits, [&](size_t, std::span<const float>) {
+                      computing = true;
+                      done.wait(false);
+                    }};
+    engine->step({&feed, 1});
+  });
+  while (!computing) std::this_thread::yield();
+  waiting.cancel();
+  const Feed feed{&waiting, tokens, Feed::Want::nothing, {}};
+  EXPECT_FAILURE(ECANCELED, "waited", engine->step({&feed, 1}));
+  done = true;
+  done.notify_one();
+  other.join();
+  engine->step({&feed, 1});
+  EXPECT_EQ(waiting.position(), tokens.size());
+}
+
+// A server that forks after it opened its engine: its children are told, and end.
+TEST_F(Stories, ForkedProcessHasNoEngine) {
+  EngineOptions options;
+  options.backend.threads = 3;
+  auto engine = stories("F32", options);
+  Session(engine).start("Once", greedy(1));
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    int code = 0;
+    try {
+      Session session(engine);
+      session.start("Once", greedy(1));
+      session.next();
+    } catch (const Failure& failure) {
+      code = failure.code();
+    }
+    engine.reset();
+    _exit(code);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), EINVAL);
+  Session session(engine);
+  EXPECT_FALSE(write(session, "Once", greedy(3)).empty());
 }
 
 TEST_F(Stories, ProgressCountsTokensAndCanStop) {

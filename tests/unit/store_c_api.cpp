@@ -35,6 +35,33 @@ TEST_F(CApi, fills_no_more_of_a_struct_than_an_older_program_has) {
   llmos_model_close(model);
 }
 
+TEST_F(CApi, gives_defaults_no_further_than_an_older_program_has_room) {
+  llmos_generate_options options;
+  std::memset(&options, 0xee, sizeof(options));
+  const llmos_generate_options untouched = options;
+  llmos_generate_options_default(&options, offsetof(llmos_generate_options, top_p));
+  EXPECT_EQ(options.size, offsetof(llmos_generate_options, top_p));
+  EXPECT_EQ(options.top_k, 40u);
+  EXPECT_EQ(std::memcmp(&options.top_p, &untouched.top_p, sizeof(options) - offsetof(llmos_generate_options, top_p)), 0);
+  llmos_generate_options_default(nullptr, sizeof(options));
+}
+
+TEST_F(CApi, says_what_is_null) {
+  EXPECT_STREQ(llmos_model_name(nullptr), "");
+  EXPECT_EQ(llmos_model_size(nullptr), 0u);
+  EXPECT_EQ(llmos_model_fd(nullptr), -EINVAL);
+}
+
+TEST_F(CApi, survives_callbacks_that_throw_anything) {
+  const std::string path = dir_.write("model", pattern(1000));
+  llmos_model_options options{};
+  options.size = sizeof(options);
+  options.progress = [](void*, int, uint64_t, uint64_t) -> int { throw 7; };
+  llmos_model* model = nullptr;
+  EXPECT_EQ(llmos_store_load(store_, path.c_str(), &options, &model), -EIO);
+  EXPECT_NE(std::string(llmos_last_error()).find("threw"), std::string::npos);
+}
+
 TEST_F(CApi, reads_the_options_of_an_older_program) {
   llmos_model_options options;
   std::memset(&options, 0xee, sizeof(options));
