@@ -175,6 +175,20 @@ TEST_F(Doctor, does_not_claim_what_only_the_store_knows) {
   expect("signatures", Level::warn, "see \"access\"");
 }
 
+TEST_F(Doctor, reads_what_everybody_may_read_of_the_store) {
+  system_.query = []() -> llmos::StoreInfo { throw llmos::Error(EACCES, "no right"); };
+  put("sys/fs/llmos/memory.current", "1048576\n");
+  put("sys/fs/llmos/memory.max", "max\n");
+  put("sys/module/llmos/parameters/signature_required", "N\n");
+  expect("limit", Level::ok, "1.0 MiB of");
+  expect("signatures", Level::ok, "not required");
+  put("sys/fs/llmos/memory.max", "1048577\n");
+  put("sys/module/llmos/parameters/signature_required", "Y\n");
+  put("proc/keys", "1f0e I------     1 perm 1f0b0000     0     0 keyring   .llmos: empty\n");
+  expect("limit", Level::warn, "memory.max");
+  expect("signatures", Level::warn, "keyctl padd");
+}
+
 TEST_F(Doctor, sees_a_limit_that_is_nearly_reached) {
   info_.memory_current = info_.memory_max / 100 * 95;
   expect("limit", Level::warn, "memory.max");

@@ -71,6 +71,8 @@ done <<'OPTIONS'
 --min-p -0.1
 --min-p 1.5
 --repeat-penalty 0
+--frequency-penalty nan
+--presence-penalty inf
 --repeat-last-n -2
 --ctx-size -1
 --ctx-size 99999999999999999999

@@ -196,14 +196,24 @@ std::string why_silent(const llmos::Error& error) {
   return error.code() == ENODEV ? "see \"module\"" : "see \"abi\"";
 }
 
+// "max" is no limit.
+uint64_t bytes_of(const std::string& text) { return text == "max" ? INT64_MAX : parse_bytes(text); }
+
+Check judge_limit(uint64_t current, uint64_t most, const std::string& models) {
+  const std::string found = fmt::format("{} of {} in use{}", human_bytes(current), human_bytes(most), models);
+  if (current <= most / 10 * 9) return {"limit", Level::ok, found, ""};
+  return {"limit", Level::warn, found, "remove models, make idle ones evictable, or raise /sys/fs/llmos/memory.max"};
+}
+
+// Of the store, or, without the right to ask it, what everybody may read.
 Check check_limit(const System& system) {
   try {
     const llmos::StoreInfo info = system.query();
-    const std::string found = fmt::format("{} of {} in use by {} models", human_bytes(info.memory_current),
-                                          human_bytes(info.memory_max), info.models);
-    if (info.memory_current <= info.memory_max / 10 * 9) return {"limit", Level::ok, found, ""};
-    return {"limit", Level::warn, found, "remove models, make idle ones evictable, or raise /sys/fs/llmos/memory.max"};
+    return judge_limit(info.memory_current, info.memory_max, fmt::format(" by {} models", info.models));
   } catch (const llmos::Error& error) {
+    const std::string current = read(system, "sys/fs/llmos/memory.current"),
+                      most = read(system, "sys/fs/llmos/memory.max");
+    if (!current.empty() && !most.empty()) return judge_limit(bytes_of(current), bytes_of(most), "");
     return {"limit", Level::warn, "not known: the store cannot be asked", why_silent(error)};
   }
 }
@@ -261,8 +271,11 @@ Check check_keyring(const System& system) {
   try {
     required = system.query().signature_required;
   } catch (const llmos::Error& error) {
-    return {"signatures", Level::warn, "not known whether models need one: the store cannot be asked",
-            why_silent(error)};
+    const std::string parameter = read(system, "sys/module/llmos/parameters/signature_required");
+    required = parameter == "Y";
+    if (parameter.empty())
+      return {"signatures", Level::warn, "not known whether models need one: the store cannot be asked",
+              why_silent(error)};
   }
   if (!required) return {"signatures", Level::ok, "not required of models", ""};
   // A line of /proc/keys ends with the keyring's name and how many keys it has.

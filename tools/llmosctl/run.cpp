@@ -241,8 +241,10 @@ void add_run(CLI::App& app, const Globals& globals) {
       ->check(number("from 0 to 1", [](float x) { return x >= 0 && x <= 1; }));
   command->add_option("--repeat-penalty", generate.repeat_penalty, "Divides the logits of recent tokens (default: 1)")
       ->check(number("above 0", [](float x) { return x > 0; }));
-  command->add_option("--frequency-penalty", generate.frequency_penalty, "Taken off for each recent occurrence");
-  command->add_option("--presence-penalty", generate.presence_penalty, "Taken off for having occurred recently");
+  command->add_option("--frequency-penalty", generate.frequency_penalty, "Taken off for each recent occurrence")
+      ->check(number("that is finite", [](float) { return true; }));
+  command->add_option("--presence-penalty", generate.presence_penalty, "Taken off for having occurred recently")
+      ->check(number("that is finite", [](float) { return true; }));
   command->add_option("--repeat-last-n", generate.penalty_last_n, "How many tokens are recent; -1: all (default: 64)")
       ->check(CLI::Range(-1, std::numeric_limits<int>::max()));
   command->add_option("-r,--reverse-prompt", generate.stops, "Stop before this string; may be given several times");
