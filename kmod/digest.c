@@ -137,7 +137,8 @@ static int digest_level1(struct digest *digest)
 {
 	u64 units = DIV_ROUND_UP_ULL(digest->model->bytes, UNIT);
 	/* As many as the CPUs that the caller may use itself. */
-	u64 wanted = min_t(u64, units, cpumask_weight(current->cpus_ptr)), started = 0;
+	u64 cpus = min(num_online_cpus(), cpumask_weight(current->cpus_ptr));
+	u64 wanted = min(units, cpus), started = 0;
 
 	init_completion(&digest->done);
 	atomic_set(&digest->workers, 1);	/* this task's, dropped below */

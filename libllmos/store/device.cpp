@@ -71,6 +71,13 @@ Argument named(const std::string& name) {
   fail_errno(fmt::format("{} does not answer", kDevicePath));
 }
 
+[[noreturn]] void fail_too_many(const std::string& name) {
+  fail(ENOSPC,
+       "there are as many models as the module allows, and no room for \"{}\": remove one, or raise "
+       "/sys/fs/llmos/models.max",
+       name);
+}
+
 [[noreturn]] void fail_create(const struct llmos_model_create& create) {
   const int code = errno;
   const char* name = create.name;
@@ -82,6 +89,8 @@ Argument named(const std::string& name) {
            "cannot make model \"{}\" for uid {} and gid {}: another owner needs CAP_CHOWN, and replacing a model "
            "its owner or CAP_SYS_ADMIN",
            name, static_cast<int>(create.uid), static_cast<int>(create.gid));
+    case ENOSPC:
+      fail_too_many(name);
     case EDQUOT:
       fail(code,
            "model \"{}\" needs {} bytes, more than the limit on all models leaves: remove or evict a model, or "
@@ -104,6 +113,8 @@ Argument named(const std::string& name) {
   switch (code) {
     case EEXIST:
       fail(code, "a model \"{}\" has appeared meanwhile: give another name, or replace it", name);
+    case ENOSPC:
+      fail_too_many(name);
     case ENOKEY:
       fail(code,
            "model \"{}\" has no signature by a certificate that the kernel trusts: sign it, or add the signer's "

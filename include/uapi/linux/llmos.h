@@ -190,9 +190,10 @@ struct llmos_query {
  * @failed_node: out, also when ENOMEM is returned: the node that had no page
  *              left, or -1 (a cgroup's or the module's limit)
  *
- * Errors: EINVAL, EEXIST, EPERM; EDQUOT when memory_max would be passed with
- * every idle evictable model gone; ENOMEM, also when less than 1/64 of the
- * machine's memory would stay available.
+ * Errors: EINVAL, EEXIST, EPERM; EDQUOT when memory_max would be passed even with
+ * every idle evictable model gone, of which then none goes; ENOMEM, also when less
+ * than 1/64 of the machine's memory would stay available; ENOSPC, of the seal too,
+ * when there are as many models as /sys/fs/llmos/models.max allows.
  */
 struct llmos_model_create {
 	__u32 size;
