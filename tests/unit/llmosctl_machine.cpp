@@ -263,6 +263,27 @@ TEST_F(Llmosctl, lists_lanes) {
   EXPECT_EQ(ctl_json("lane ls ctl0", "alice"), json::array()) << "another user's process";
 }
 
+// As in a container, where cgroup2 is seen but nobody mounted the groups; by any path of a cgroup's directory.
+TEST_F(Llmosctl, finds_groups_where_none_are_mounted) {
+  ASSERT_EQ(ctl("device add ctl0 --memory 1G").status, 0);
+  ASSERT_EQ(::mkdir("/sys/fs/cgroup/ctl-group", 0755), 0);
+  const auto alone = [&](const std::string& command) {
+    return shell("unshare -m sh -c 'umount /sys/fs/llmos/groups; " + command + "'");
+  };
+  const Result set = alone("llmosctl group set ctl-group memory.max ctl0 5M");
+  EXPECT_EQ(set.status, 0) << set.error;
+  EXPECT_EQ(shell("cat /sys/fs/llmos/groups/ctl-group/memory.max | grep ctl0").out, "ctl0 5242880\n");
+  const Result by_descriptor = shell("llmosctl group set /proc/self/fd/3 memory.max ctl0 6M 3</sys/fs/cgroup/ctl-group");
+  EXPECT_EQ(by_descriptor.status, 0) << by_descriptor.error;
+  const Result shown = alone("llmosctl --json group show ctl-group");
+  ASSERT_EQ(shown.status, 0) << shown.error;
+  const json lines = json::parse(shown.out)["memory.max"];
+  EXPECT_NE(std::find(lines.begin(), lines.end(), "ctl0 6291456"), lines.end()) << lines;
+  EXPECT_EQ(alone("llmosctl group set no-such-group memory.max ctl0 5M").status, 1);
+  EXPECT_EQ(::rmdir("/sys/fs/cgroup/ctl-group"), 0);
+  EXPECT_EQ(ctl("device rm ctl0").status, 0);
+}
+
 TEST_F(Llmosctl, shows_what_happens_in_top) {
   LaneHolder holder;
   const Charge charge("ctl0", 5 * kMiB);
