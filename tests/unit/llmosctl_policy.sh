@@ -40,10 +40,10 @@ if [[ ${3-} == inside ]]; then
   touch /sys/fs/bpf/llmos/fair/lane_key
   before=$(find /sys/fs/bpf)
   all
-  [[ $(find /sys/fs/bpf) == "$before" ]] || fail "of the pins these are left: $(find /sys/fs/bpf | xargs)"
+  [[ $(find /sys/fs/bpf) == "$before" ]] || fail "of the pins these are left: $(find /sys/fs/bpf | tr "\n" " ")"
   "$llmosctl" policy detach fair || fail "a policy cannot be detached"
   [[ $(echo /sys/fs/bpf/llmos/* /sys/fs/bpf/other) == '/sys/fs/bpf/llmos/* /sys/fs/bpf/other' ]] ||
-    fail "after detach: $(find /sys/fs/bpf | xargs)"
+    fail "after detach: $(find /sys/fs/bpf | tr "\n" " ")"
   exit $failed
 fi
 
